@@ -1,0 +1,124 @@
+"""Recurrent sequence models whose state you own: state goes in, state comes out."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from statewise.architecture import (
+    Architecture,
+    Cell,
+    Field,
+    Linear,
+    Parameter,
+    Tokens,
+    Transform,
+    Vector,
+)
+from statewise.cells import (
+    GRU,
+    LSTM,
+    Bidirectional,
+    Dropout,
+    Elman,
+    LayerNorm,
+    Residual,
+    Zoneout,
+)
+from statewise.errors import (
+    ArchitectureError,
+    CarryError,
+    CellError,
+    DataError,
+    DataWarning,
+    DivergenceError,
+    FileError,
+    InputError,
+    MissingExtraError,
+    StateError,
+    StatewiseError,
+    StatewiseWarning,
+    TrainingError,
+    WeightsChangedWarning,
+)
+from statewise.initializers import Chrono, Constant, Glorot, Normal, Orthogonal, Uniform, Zeros
+from statewise.runtime import load
+from statewise.state import State
+from statewise.transforms import Difference, Lags, RunningScale, Standardize
+
+if TYPE_CHECKING:
+    from statewise import forecast, nn, train
+    from statewise.forecast import Forecaster
+    from statewise.train import Streams, fit
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "nn": "statewise.nn",
+    "train": "statewise.train",
+    "forecast": "statewise.forecast",
+    "Streams": "statewise.train:Streams",
+    "fit": "statewise.train:fit",
+    "Forecaster": "statewise.forecast:Forecaster",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """What needs torch is imported when it is first used."""
+    target = _LAZY.get(name)
+    if target is None:
+        raise AttributeError(f"module 'statewise' has no attribute {name!r}")
+    module, _, attribute = target.partition(":")
+    found = import_module(module)
+    return getattr(found, attribute) if attribute else found
+
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "Architecture",
+    "ArchitectureError",
+    "Bidirectional",
+    "CarryError",
+    "Cell",
+    "CellError",
+    "Chrono",
+    "Constant",
+    "DataError",
+    "DataWarning",
+    "Difference",
+    "DivergenceError",
+    "Dropout",
+    "Elman",
+    "Field",
+    "FileError",
+    "Forecaster",
+    "Glorot",
+    "InputError",
+    "Lags",
+    "LayerNorm",
+    "Linear",
+    "MissingExtraError",
+    "Normal",
+    "Orthogonal",
+    "Parameter",
+    "Residual",
+    "RunningScale",
+    "Standardize",
+    "State",
+    "StateError",
+    "StatewiseError",
+    "StatewiseWarning",
+    "Streams",
+    "Tokens",
+    "TrainingError",
+    "Transform",
+    "Uniform",
+    "Vector",
+    "WeightsChangedWarning",
+    "Zeros",
+    "Zoneout",
+    "fit",
+    "forecast",
+    "load",
+    "nn",
+    "train",
+]

@@ -1,0 +1,41 @@
+"""Layer normalisation between layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from statewise.architecture import Cell, Parameter
+from statewise.cells.activations import normalize
+from statewise.initializers import Constant, Zeros
+from statewise.types import Array, Fields, Parameters, Seen
+
+
+@dataclass(frozen=True)
+class LayerNorm(Cell):
+    """Every step's vector brought to zero mean and unit variance, then scaled and shifted.
+
+    Remembers nothing, so it treats a step the same alone and within a sequence. Normalising inside
+    the recurrence is ``LSTM(layer_norm=True)``.
+
+    Arguments:
+        epsilon: added to the variance.
+
+    Parameters: ``scale`` and ``shift`` (inputs).
+
+    Source: Ba, Kiros and Hinton, Layer normalization, 2016.
+    """
+
+    epsilon: float = 1e-5
+
+    def parameters(self, inputs: int) -> Mapping[str, Parameter]:
+        return {
+            "scale": Parameter((inputs,), Constant(1.0)),
+            "shift": Parameter((inputs,), Zeros()),
+        }
+
+    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Seen]:
+        y = normalize(x, self.epsilon) * p["scale"] + p["shift"]
+        return y, s, {"y": y}
+
+    scan = step  # no axis but the last is touched

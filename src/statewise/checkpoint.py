@@ -1,0 +1,159 @@
+"""Reading and writing the files of statewise: safetensors with declared metadata.
+
+Every file is written to a temporary name beside its target and renamed, so it appears whole or not
+at all. The metadata names the kind of file, the version of its format and the SHA-256 of its
+contents, so a file that was altered is refused. The formats are specified in docs/formats.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from statewise.errors import FileError, MissingExtraError
+from statewise.types import Array, dtype_name, is_torch
+
+VERSION = "1"
+
+_DTYPES = {f"{kind}{bits}" for kind in ("float", "int") for bits in (16, 32, 64)}
+_DTYPES |= {"bfloat16", "int8", "uint8", "bool"}
+
+
+def write(
+    path: str | Path, kind: str, arrays: Mapping[str, Array], metadata: Mapping[str, str]
+) -> None:
+    """Write named arrays as a safetensors file of a kind, whole or not at all."""
+    held = {name: _held(name, array) for name, array in arrays.items()}
+    full = {"format": kind, "version": VERSION, **metadata, "sha256": _digest(held)}
+    with replacing(path) as temporary:
+        temporary.write_bytes(_packed(held, full))
+
+
+def read(path: str | Path, kind: str) -> tuple[dict[str, Array], dict[str, str]]:
+    """The arrays and the metadata of a file of a kind.
+
+    Arrays are NumPy's, or torch's where the file holds bfloat16.
+
+    Raises:
+        FileError: no such file, another kind of file, or one that is truncated or altered.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileError(f"there is no file {path}")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = dict(file.metadata() or {})
+            names = list(file.keys())
+            codes = {file.get_slice(name).get_dtype() for name in names}
+        _check_kind(path, kind, metadata)
+        framework = "pt" if "BF16" in codes else "numpy"
+        if framework == "pt":
+            _need_torch(path)
+        with safe_open(path, framework=framework) as file:
+            arrays = {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError) as error:
+        raise FileError(
+            f"{path} is not a readable safetensors file ({error}); it may be truncated, copy it "
+            "again"
+        ) from error
+    held = {name: _held(name, array) for name, array in arrays.items()}
+    if metadata.get("sha256") != _digest(held):
+        raise FileError(
+            f"the contents of {path} do not match the SHA-256 it states: it was altered or damaged "
+            "after it was written; copy it again from where it came"
+        )
+    return arrays, metadata
+
+
+def fingerprint(arrays: Mapping[str, Array]) -> str:
+    """Sixteen hexadecimal digits for named arrays: equal for equal names, dtypes and values."""
+    return _digest({name: _held(name, array) for name, array in arrays.items()})[:16]
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A temporary path in the same folder that becomes `path` when the block ends well, and is
+    removed when it does not.
+    """
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise FileError(f"cannot write {target}: there is no folder {target.parent}")
+    try:
+        handle, name = tempfile.mkstemp(
+            prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent
+        )
+    except OSError as error:
+        raise FileError(f"cannot write {target}: {error.strerror}") from error
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _check_kind(path: Path, kind: str, metadata: Mapping[str, str]) -> None:
+    came = metadata.get("format")
+    if came != kind:
+        what = f"a {came} file" if came else "not a statewise file"
+        raise FileError(f"{path} is {what}; expected a {kind} file")
+    if metadata.get("version") != VERSION:
+        raise FileError(
+            f"{path} has version {metadata.get('version')} of the {kind} format; this statewise "
+            f"reads version {VERSION}"
+        )
+
+
+def _need_torch(path: Path) -> None:
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        raise MissingExtraError("torch", "train", f"reading bfloat16 from {path}") from None
+
+
+def _held(name: str, array: Array) -> Array:
+    """The array in contiguous memory of the CPU: NumPy's, or torch's for bfloat16."""
+    dtype = dtype_name(array)
+    if dtype not in _DTYPES:
+        raise FileError(f"{name!r} has dtype {dtype}, which is not among those that are saved")
+    if not is_torch(array):
+        return np.asarray(array, order="C")
+    array = array.detach().cpu().contiguous()
+    return array.clone() if dtype == "bfloat16" else np.asarray(array.numpy(), order="C")
+
+
+def _packed(held: Mapping[str, Array], metadata: dict[str, str]) -> bytes:
+    if any(is_torch(array) for array in held.values()):
+        import safetensors.torch
+        import torch
+
+        tensors = {name: torch.as_tensor(array) for name, array in held.items()}
+        return safetensors.torch.save(tensors, metadata)
+    import safetensors.numpy
+
+    return safetensors.numpy.save(dict(held), metadata)
+
+
+def _digest(held: Mapping[str, Array]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(held):
+        array = held[name]
+        digest.update(f"{name} {dtype_name(array)} {list(array.shape)}\n".encode())
+        if is_torch(array):
+            from torch import int16
+
+            array = array.view(int16).numpy()
+        digest.update(array.tobytes())
+    return digest.hexdigest()

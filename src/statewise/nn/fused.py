@@ -1,0 +1,89 @@
+"""Whole segments through torch's own recurrent kernels: oneDNN on CPU, cuDNN on CUDA.
+
+The readable twin is `statewise.unroll.stepwise`; whatever has no kernel runs there.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from statewise.architecture import Cell
+from statewise.cells import GRU, LSTM, Elman, Residual
+from statewise.types import Fields, Parameters, Seen
+from statewise.unroll import scanning
+
+
+def fused(
+    cell: Cell, p: Parameters, x: Tensor, s: Fields, see: bool
+) -> tuple[Tensor, Fields, Seen]:
+    """Run a segment by the fastest way that gives the reference's result."""
+    if x.shape[0] == 0 or see:
+        return scanning(cell, p, x, s, see)
+    if isinstance(cell, Residual):
+        y, s, seen = fused(cell.inner, p, x, s, see)
+        return x + y, s, seen
+    if not has_kernel(cell) or not _plain(x):
+        return scanning(cell, p, x, s, see)
+    match cell:
+        case LSTM():
+            y, new = _lstm(cell, p, x, s)
+        case GRU():
+            y, new = _gru(cell, p, x, s)
+        case _:
+            y, new = _elman(cell, p, x, s)
+    return y, new, {}
+
+
+def has_kernel(cell: Cell) -> bool:
+    """Whether torch has a kernel for this cell with its options."""
+    match cell:
+        case LSTM():
+            plain = (cell.activation, cell.recurrent_activation) == ("tanh", "sigmoid")
+            return plain and not (cell.peepholes or cell.coupled or cell.layer_norm)
+        case GRU():
+            plain = (cell.activation, cell.recurrent_activation) == ("tanh", "sigmoid")
+            return plain and cell.reset == "after"
+        case Elman():
+            return cell.activation in ("tanh", "relu")
+        case Residual():
+            return has_kernel(cell.inner)
+        case _:
+            return False
+
+
+def _plain(x: Tensor) -> bool:
+    """One dtype that the kernels keep in every field; autocast would change it on the way."""
+    single = x.dtype in (torch.float32, torch.float64)
+    return single and not torch.is_autocast_enabled(x.device.type)
+
+
+def _lstm(cell: LSTM, p: Parameters, x: Tensor, s: Fields) -> tuple[Tensor, Fields]:
+    weights = [p["W"], p["R"], p["b"], torch.zeros_like(p["b"])]
+    if cell.projection:
+        weights.append(p["P"])
+    state = (s["h"][None].contiguous(), s["c"][None].contiguous())
+    y, h, c = torch.lstm(x, state, weights, *_options())
+    return y, {"h": h[0], "c": c[0]}
+
+
+def _gru(cell: GRU, p: Parameters, x: Tensor, s: Fields) -> tuple[Tensor, Fields]:
+    second = torch.cat([p["b"].new_zeros(2 * cell.units), p["m"]])
+    weights = [p["W"], p["R"], p["b"], second]
+    y, h = torch.gru(x, s["h"][None].contiguous(), weights, *_options())
+    return y, {"h": h[0]}
+
+
+def _elman(cell: Cell, p: Parameters, x: Tensor, s: Fields) -> tuple[Tensor, Fields]:
+    weights = [p["W"], p["R"], p["b"], torch.zeros_like(p["b"])]
+    relu = isinstance(cell, Elman) and cell.activation == "relu"
+    kernel = torch.rnn_relu if relu else torch.rnn_tanh
+    y, h = kernel(x, s["h"][None].contiguous(), weights, *_options())
+    return y, {"h": h[0]}
+
+
+def _options() -> tuple[bool, int, float, bool, bool, bool]:
+    """has_biases, num_layers, dropout, train (cuDNN keeps what backward needs only then),
+    bidirectional, batch_first.
+    """
+    return True, 1, 0.0, torch.is_grad_enabled(), False, True

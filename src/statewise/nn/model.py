@@ -1,0 +1,269 @@
+"""`Model`: an architecture with weights, as a torch module."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from statewise import checkpoint
+from statewise.architecture import Architecture, Cell
+from statewise.errors import ArchitectureError, FileError
+from statewise.nn.fused import fused
+from statewise.program import Executor, Program
+from statewise.state import State
+from statewise.types import Array, Parameters, Seen
+from statewise.unroll import stepwise
+from statewise.weights import read_model, write_model
+
+_EXECUTORS = {"auto": fused, "fused": fused, "reference": stepwise}
+
+
+class Model(nn.Module):
+    """An architecture with weights: a torch module into which state goes and from which it comes.
+
+    Arguments:
+        architecture: what the model is.
+        seed: of the first weights; the same seed gives the same weights on every executor.
+        executor: ``"auto"`` runs torch's own kernels wherever they give the reference's result;
+            ``"reference"`` always runs the cells' equations step by step.
+        dtype: what to compute in.
+        device: where to.
+
+    Example::
+
+        arch = sw.Architecture(sw.Vector(1), [sw.LSTM(64)], sw.Linear(1))
+        model = sw.nn.Model(arch, seed=0)
+        y, state = model(x)             # x (B, T, 1) -> y (B, T, 1)
+        y, state = model(more, state)   # goes on from where it stood
+    """
+
+    _like: Tensor
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        *,
+        seed: int = 0,
+        executor: str = "auto",
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__()
+        if not isinstance(architecture, Architecture):
+            raise ArchitectureError(
+                f"Model takes an Architecture, got {architecture!r}; write "
+                "sw.nn.Model(sw.Architecture(sw.Vector(1), [sw.LSTM(64)], sw.Linear(1)))"
+            )
+        if executor not in _EXECUTORS:
+            raise ArchitectureError(
+                f"executor must be one of {', '.join(_EXECUTORS)}, got {executor!r}"
+            )
+        if not dtype.is_floating_point:
+            raise ArchitectureError(f"a model computes in a floating dtype, got {dtype}")
+        self.architecture = architecture
+        self.executor = executor
+        self._program = Program(architecture)
+        for block in self._program.blocks:
+            self.add_module(block, nn.Module())
+        for name, value in architecture.draw(seed).items():
+            block, _, own = name.partition(".")
+            tensor = torch.as_tensor(value).to(dtype=dtype, device=device)
+            self.get_submodule(block).register_parameter(_escaped(own), nn.Parameter(tensor))
+        self.register_buffer("_like", torch.zeros((), dtype=dtype, device=device), persistent=False)
+
+    # Running
+
+    def forward(
+        self,
+        x: Tensor,
+        state: State | None = None,
+        *,
+        reset: Array | None = None,
+        lengths: Array | None = None,
+        initial: State | None = None,
+    ) -> tuple[Tensor, State]:
+        """Run over a batch of sequences.
+
+        Arguments:
+            x: (B, T, features) of the model's dtype, or (B, T) integers for `Tokens`.
+            state: where to go on from; the initial state where it is not given.
+            reset: (B, T) bool: forget before consuming that step.
+            lengths: (B,) whole numbers: how many steps of each row are not padding. Padding is
+                never seen; the outputs there are zero.
+            initial: what a reset returns to, a state of B rows or of one for all; the model's own
+                initial state where it is not given.
+
+        Returns:
+            outputs (B, T, O) and the state after each row's last step.
+
+        Raises:
+            InputError: inputs or masks that do not fit.
+            StateError: a state that does not fit.
+        """
+        y, after, _ = self._executor().unroll(x, state, reset, lengths, initial)
+        return y, after
+
+    def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Run one step, x (B, features) or (B,) tokens -> y (B, O) and the new state."""
+        return self._executor().step(x, state)
+
+    def trace(
+        self,
+        x: Tensor,
+        state: State | None = None,
+        *,
+        reset: Array | None = None,
+        lengths: Array | None = None,
+        initial: State | None = None,
+    ) -> tuple[Tensor, State, Seen]:
+        """Like calling the model, and returns what was seen inside as well.
+
+        Returns:
+            outputs, the new state, and every value a cell shows by its full name,
+            ``"0.f"`` -> (B, T, units), zero where padded.
+        """
+        return self._executor().unroll(x, state, reset, lengths, initial, see=True)
+
+    def initial_state(self, rows: int) -> State:
+        """The initial state of this many rows: zeros, or the model's learned one."""
+        return self._executor().initial_state(rows)
+
+    def _executor(self) -> Executor:
+        return Executor(
+            self._program,
+            self._parameters_by_layer(),
+            self._like,
+            _Origin(self),
+            _EXECUTORS[self.executor],
+            self._integers if self.training else None,
+        )
+
+    def _integers(self, shape: tuple[int, ...]) -> Tensor:
+        return torch.randint(1, 2**32, shape, dtype=torch.int64, device=self._like.device)
+
+    def _parameters_by_layer(self) -> dict[str, Parameters]:
+        return {
+            layer: {_unescaped(name): value for name, value in block._parameters.items()}
+            for layer, block in self.named_children()
+        }
+
+    # Weights
+
+    def weights(self) -> dict[str, Tensor]:
+        """Every parameter by its full name: ``"0.W"``, ``"outputs.b"``. The tensors themselves."""
+        return {
+            f"{layer}.{name}": value
+            for layer, block in self._parameters_by_layer().items()
+            for name, value in block.items()
+        }
+
+    def load_weights(self, arrays: Mapping[str, Array]) -> None:
+        """Take over weights by full name, all of them or none.
+
+        Raises:
+            FileError: a name that is missing or unknown, or a shape that differs.
+        """
+        mine = self.weights()
+        missing, extra = sorted(mine.keys() - arrays.keys()), sorted(arrays.keys() - mine.keys())
+        if missing or extra:
+            raise FileError(
+                f"the weights do not fit the architecture: missing {missing or 'none'}, unknown "
+                f"{extra or 'none'}"
+            )
+        for name, own in mine.items():
+            if tuple(arrays[name].shape) != tuple(own.shape):
+                raise FileError(
+                    f"weight {name!r} must have shape {tuple(own.shape)}, got "
+                    f"{tuple(arrays[name].shape)}"
+                )
+        with torch.no_grad():
+            for name, own in mine.items():
+                own.copy_(torch.as_tensor(arrays[name]))
+
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits for the weights, computed anew only when they changed."""
+        return _Origin(self).weights() or ""
+
+    def save(self, path: str | Path) -> None:
+        """Write weights and architecture as one safetensors file, whole or not at all."""
+        write_model(path, self.architecture, self.weights())
+
+    def extra_repr(self) -> str:
+        layers = ", ".join(type(cell).__name__ for cell in self.architecture.layers)
+        return f"{layers}; {self.architecture.fingerprint}; executor={self.executor!r}"
+
+
+def load(
+    path: str | Path,
+    *,
+    cells: Iterable[type[Cell]] = (),
+    executor: str = "auto",
+    device: torch.device | str | None = None,
+) -> Model:
+    """The model that `Model.save` wrote, in the dtype it was saved in, ready to evaluate or train.
+
+    Arguments:
+        path: the file.
+        cells: classes of a user's own cells, where they are not imported under the name the file
+            gives.
+        executor, device: as for `Model`.
+
+    Raises:
+        FileError: no model file, or one that is truncated or altered.
+        ArchitectureError: an architecture that cannot be built, such as an unknown cell.
+    """
+    architecture, arrays = read_model(path, cells)
+    dtypes = {torch.as_tensor(array).dtype for array in arrays.values()} or {torch.float32}
+    model = Model(architecture, executor=executor, dtype=dtypes.pop(), device=device)
+    model.load_weights(arrays)
+    return model.eval()
+
+
+class _Origin:
+    """The model a state comes from, with its weights as they are now."""
+
+    def __init__(self, model: Model) -> None:
+        self.architecture: str | None = model.architecture.fingerprint
+        self._model = weakref.ref(model)
+        self._versions = _versions(model)
+
+    def weights(self) -> str | None:
+        model = self._model()
+        if model is None or _versions(model) != self._versions:
+            return None
+        return _fingerprint(model, self._versions)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Origin) and self._model() is other._model()
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+_FINGERPRINTS: weakref.WeakKeyDictionary[Model, tuple[Any, str]] = weakref.WeakKeyDictionary()
+
+
+def _fingerprint(model: Model, versions: Any) -> str:
+    known = _FINGERPRINTS.get(model)
+    if known is None or known[0] != versions:
+        known = (versions, checkpoint.fingerprint(model.weights()))
+        _FINGERPRINTS[model] = known
+    return known[1]
+
+
+def _versions(model: Model) -> tuple[tuple[int, int], ...]:
+    """Changes whenever a weight does: torch counts the writes to each tensor."""
+    return tuple((p.data_ptr(), p._version) for p in model.parameters())
+
+
+def _escaped(name: str) -> str:
+    """A parameter's name as torch allows it, without dots."""
+    return name.replace(".", "__")
+
+
+def _unescaped(name: str) -> str:
+    return name.replace("__", ".")

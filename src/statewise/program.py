@@ -1,0 +1,250 @@
+"""`Program`: one call of a model, the same in every executor.
+
+Inputs and state are checked, the layers run, and a new state comes back. What differs between
+executors, the arrays and how a segment is run, is passed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace, device, is_array_api_obj
+
+from statewise import state as states
+from statewise.architecture import Architecture, Cell, Vector, fields
+from statewise.errors import CarryError, InputError, StateError
+from statewise.state import Origin, State
+from statewise.timeline import Timeline, timeline
+from statewise.types import Array, Fields, Integers, Parameters, Seen, dtype_name, is_torch
+from statewise.unroll import (
+    Fresh,
+    Run,
+    by_layer,
+    embedded,
+    forward,
+    initial,
+    outputs,
+    step,
+    stepwise,
+)
+
+
+class Program:
+    """An architecture made ready to run.
+
+    Arguments:
+        architecture: what to run.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        self.architecture = architecture
+        self.training_cells = architecture.layers
+        self.evaluating_cells = tuple(cell.evaluating() for cell in architecture.layers)
+        self.causal = all(cell.causal for cell in architecture.layers)
+        self.blocks = ("inputs", *map(str, range(len(architecture.layers))), "outputs")
+
+    @cached_property
+    def fields(self) -> list[list[str]]:
+        """The full names of each layer's state fields, in order."""
+        return [
+            [f"{index}.{name}" for name in fields(cell, width)]
+            for index, (cell, width) in enumerate(
+                zip(self.architecture.layers, self.architecture.widths, strict=False)
+            )
+        ]
+
+
+class Executor:
+    """A program with its parameters: where the arrays live, and how a segment is run.
+
+    Arguments:
+        program: what to run.
+        params: parameters by name, by layer.
+        like: an array of the namespace, device and dtype to compute in.
+        origin: what the states it returns say of where they come from.
+        run: how a segment is run.
+        integers: draws random integers in training; None outside it.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        params: Mapping[str, Parameters],
+        like: Array,
+        origin: Origin,
+        run: Run = stepwise,
+        integers: Integers | None = None,
+    ) -> None:
+        self.program, self.architecture = program, program.architecture
+        self.params, self.like, self.origin = params, like, origin
+        self.run, self.integers = run, integers
+        self.dtype = dtype_name(like)
+        training = integers is not None
+        self.cells: tuple[Cell, ...] = (
+            program.training_cells if training else program.evaluating_cells
+        )
+
+    def initial_state(self, rows: int) -> State:
+        """The initial state of this many rows."""
+        if isinstance(rows, bool) or not isinstance(rows, (int, np.integer)) or rows < 0:
+            raise InputError(f"initial_state takes a number of rows, got {rows!r}")
+        return self._state(
+            [self._initial(index, int(rows)) for index in range(len(self.cells))],
+            self._zeros(int(rows)),
+        )
+
+    def unroll(
+        self,
+        x: Array,
+        state: State | None,
+        reset: Any = None,
+        lengths: Any = None,
+        start: State | None = None,
+        see: bool = False,
+    ) -> tuple[Array, State, Seen]:
+        """Run over (B, T, ...): outputs, the new state, and what was seen if `see`."""
+        self._check_inputs(x, steps=True)
+        rows, steps = int(x.shape[0]), int(x.shape[1])
+        when = timeline(rows, steps, reset, lengths, self.like)
+        fresh = self._fresh(start, rows)
+        if state is None:
+            s, position = [make() for make in fresh], self._zeros(rows)
+        else:
+            state = self._admit(state, rows)
+            s, position = self._layers(state), state.position
+            if not self.program.causal:
+                _refuse_carry(state, when)
+        y, s, seen = forward(
+            self.architecture, self.cells, self.params, x, s, when, fresh, self.run, see
+        )
+        return y, self._state(s, when.position(position)), seen
+
+    def step(self, x: Array, state: State | None) -> tuple[Array, State]:
+        """Run one step, x (B, ...)."""
+        self._check_inputs(x, steps=False)
+        rows = int(x.shape[0])
+        state = self.initial_state(rows) if state is None else self._admit(state, rows)
+        s = self._layers(state)
+        y = embedded(self.architecture, self.params, x)
+        new, views = [], []
+        for index, cell in enumerate(self.cells):
+            y, after, seen = step(cell, self.params[str(index)], y, s[index])
+            new.append(after)
+            views.append(seen)
+        y = outputs(self.architecture, self.params, y, views)
+        return y, self._state(new, state.position + 1)
+
+    # State in, state out
+
+    def _initial(self, index: int, rows: int) -> Fields:
+        cell, width = self.cells[index], self.architecture.widths[index]
+        s = initial(cell, width, self.params[str(index)], rows, self.dtype, self.like)
+        return s if self.integers is None else cell.draw(s, self.integers)
+
+    def _fresh(self, start: State | None, rows: int) -> list[Fresh]:
+        if start is None:
+            return [partial(self._initial, index, rows) for index in range(len(self.cells))]
+        if isinstance(start, State) and start.batch == 1 and rows != 1:
+            start = start.rows([0] * rows)
+        given = self._layers(self._admit(start, rows))
+        return [partial(given.__getitem__, index) for index in range(len(self.cells))]
+
+    def _admit(self, state: State, rows: int) -> State:
+        """The state checked, and brought to this executor's arrays if those are NumPy's."""
+        states.check(state, self.architecture.fields, rows, self.dtype, self.origin)
+        mine, its = is_torch(self.like), is_torch(state.position)
+        if its and not mine:
+            return state.numpy()
+        if mine and not its:
+            return state.map(self._sent)
+        if mine and device(state.position) != device(self.like):
+            raise StateError(
+                f"the state is on {state.position.device} and the model on {self.like.device}; "
+                f"move it with state.to({str(self.like.device)!r})"
+            )
+        return state
+
+    def _sent(self, array: Array) -> Array:
+        return array_namespace(self.like).asarray(array.copy(), device=device(self.like))
+
+    def _layers(self, state: State) -> list[Fields]:
+        s = by_layer(state, len(self.cells))
+        if self.integers is None:
+            return s
+        return [cell.draw(own, self.integers) for cell, own in zip(self.cells, s, strict=True)]
+
+    def _state(self, s: list[Fields], position: Array) -> State:
+        named = {
+            full: own[full.partition(".")[2]]
+            for names, own in zip(self.program.fields, s, strict=True)
+            for full in names
+        }
+        return State(named, position, origin=self.origin)
+
+    def _zeros(self, rows: int) -> Array:
+        xp = array_namespace(self.like)
+        return xp.zeros(rows, dtype=xp.int64, device=device(self.like))
+
+    # Inputs
+
+    def _check_inputs(self, x: Array, steps: bool) -> None:
+        inputs = self.architecture.inputs
+        axes = "(batch, time" if steps else "(batch"
+        if isinstance(inputs, Vector):
+            expected, rank = f"{axes}, {inputs.features}) {self.dtype}", 2 + steps
+        else:
+            expected, rank = f"{axes}) integers", 1 + steps
+        call = "model(x)" if steps else "model.step(x_t)"
+        if not is_array_api_obj(x) or is_torch(x) != is_torch(self.like):
+            kind = "a torch tensor" if is_torch(self.like) else "a NumPy array"
+            raise InputError(
+                f"{call} takes {kind} of {expected}, got {type(x).__module__}.{type(x).__name__}"
+            )
+        came = f"{tuple(x.shape)} {dtype_name(x)}"
+        name = dtype_name(x)
+        if isinstance(inputs, Vector):
+            fits = x.ndim == rank and x.shape[-1] == inputs.features
+            if fits and name == self.dtype:
+                self._check_device(x)
+                return
+            hint = (
+                _shape_hint(x, rank, inputs.features, steps)
+                if not fits
+                else (f"; the model computes in {self.dtype}: convert the inputs or the model")
+            )
+            raise InputError(f"{call} expects {expected}, got {came}{hint}")
+        if x.ndim != rank or not name.startswith(("int", "uint")):
+            raise InputError(f"{call} expects {expected}, got {came}")
+        self._check_device(x)
+        if str(device(x)) == "cpu" and 0 not in x.shape:
+            low, high = int(x.min()), int(x.max())
+            if low < 0 or high >= inputs.size:
+                raise InputError(f"tokens must lie in [0, {inputs.size}), got {low} to {high}")
+
+    def _check_device(self, x: Array) -> None:
+        if is_torch(x) and x.device != self.like.device:
+            raise InputError(
+                f"the inputs are on {x.device} and the model on {self.like.device}; move one of "
+                "them"
+            )
+
+
+def _shape_hint(x: Array, rank: int, features: int, steps: bool) -> str:
+    if x.ndim == rank - 1 and features == 1:
+        return "; add the axis of features: x[..., None]"
+    if x.ndim == rank - 1 and steps:
+        return "; add the axis of the batch: x[None]"
+    return "; inputs are batch first"
+
+
+def _refuse_carry(state: State, when: Timeline) -> None:
+    carried = (np.asarray(states.to_numpy(state.position)) > 0) & ~when.starts_fresh()
+    if carried.any():
+        raise CarryError(
+            f"rows {np.flatnonzero(carried).tolist()} come with a carry, and a Bidirectional layer "
+            "cannot go on from one: its backward direction would have to have started at a later "
+            "step. Call the model without a state, or reset those rows at their first step"
+        )

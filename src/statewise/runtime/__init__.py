@@ -1,0 +1,5 @@
+"""Saved models without torch."""
+
+from statewise.runtime.model import Model, load
+
+__all__ = ["Model", "load"]

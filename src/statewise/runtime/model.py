@@ -1,0 +1,102 @@
+"""`Model`: a saved model in NumPy, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from statewise import checkpoint
+from statewise.architecture import Architecture, Cell
+from statewise.errors import FileError
+from statewise.program import Executor, Program
+from statewise.state import Recorded, State
+from statewise.types import Array, Parameters, Seen, is_torch
+from statewise.unroll import scanning
+from statewise.weights import read_model, write_model
+
+
+class Model:
+    """A model that evaluates in NumPy: the same call, and the same states, as in torch.
+
+    Arguments:
+        architecture: what the model is.
+        arrays: the weights by full name, NumPy arrays of one floating dtype.
+    """
+
+    def __init__(self, architecture: Architecture, arrays: Mapping[str, np.ndarray]) -> None:
+        self.architecture = architecture
+        self._arrays = dict(arrays)
+        program = Program(architecture)
+        params: dict[str, Parameters] = {
+            layer: {
+                name.partition(".")[2]: value
+                for name, value in self._arrays.items()
+                if name.partition(".")[0] == layer
+            }
+            for layer in program.blocks
+        }
+        dtypes = {array.dtype for array in self._arrays.values()} or {np.dtype(np.float32)}
+        origin = Recorded(architecture.fingerprint, checkpoint.fingerprint(self._arrays))
+        self._executor = Executor(program, params, np.zeros((), dtypes.pop()), origin, scanning)
+
+    def __call__(
+        self,
+        x: np.ndarray,
+        state: State | None = None,
+        *,
+        reset: Array | None = None,
+        lengths: Array | None = None,
+        initial: State | None = None,
+    ) -> tuple[np.ndarray, State]:
+        """Run over a batch of sequences, see `statewise.nn.Model.forward`."""
+        y, after, _ = self._executor.unroll(x, state, reset, lengths, initial)
+        return y, after
+
+    def step(self, x: np.ndarray, state: State | None = None) -> tuple[np.ndarray, State]:
+        """Run one step, x (B, features) or (B,) tokens -> y (B, O) and the new state."""
+        return self._executor.step(x, state)
+
+    def trace(
+        self,
+        x: np.ndarray,
+        state: State | None = None,
+        *,
+        reset: Array | None = None,
+        lengths: Array | None = None,
+        initial: State | None = None,
+    ) -> tuple[np.ndarray, State, Seen]:
+        """Like calling the model, and returns what was seen inside, see `statewise.nn.Model`."""
+        return self._executor.unroll(x, state, reset, lengths, initial, see=True)
+
+    def initial_state(self, rows: int) -> State:
+        """The initial state of this many rows: zeros, or the model's learned one."""
+        return self._executor.initial_state(rows)
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Every parameter by its full name."""
+        return dict(self._arrays)
+
+    def save(self, path: str | Path) -> None:
+        """Write weights and architecture as one safetensors file, whole or not at all."""
+        write_model(path, self.architecture, self._arrays)
+
+
+def load(path: str | Path, *, cells: Iterable[type[Cell]] = ()) -> Model:
+    """The model of a file, in NumPy: no torch is imported.
+
+    Arguments:
+        path: what `statewise.nn.Model.save` wrote.
+        cells: classes of a user's own cells, where they are not imported under the name the file
+            gives.
+
+    Raises:
+        FileError: no model file, one that is truncated or altered, or one in bfloat16, which NumPy
+            lacks.
+        ArchitectureError: an architecture that cannot be built, such as an unknown cell.
+    """
+    architecture, arrays = read_model(path, cells)
+    if any(is_torch(array) for array in arrays.values()):
+        raise FileError(f"{path} holds bfloat16 weights, which NumPy lacks; use sw.nn.load")
+    return Model(architecture, arrays)

@@ -1,0 +1,173 @@
+"""`Timeline`: where in a call rows are reset, and where they have ended.
+
+The masks of a call are read once on the host and cut into segments: runs of steps in which no row
+is reset and no row ends. Every executor then only has to run plain segments.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import array_api_compat as compat
+import numpy as np
+
+from statewise.errors import InputError
+from statewise.state import to_numpy
+from statewise.types import Array, dtype_name
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Steps ``start`` to ``stop`` of a call.
+
+    Arguments:
+        reset: rows that return to their initial state before `start`, (B,) bool, or None.
+        active: rows that have not ended, (B,) bool, or None for all.
+    """
+
+    start: int
+    stop: int
+    reset: Array | None = None
+    active: Array | None = None
+
+
+class Timeline:
+    """The resets and lengths of one call of B rows and T steps.
+
+    Arguments:
+        rows, steps: B and T.
+        reset: (B, T) bool on the host, or None.
+        valid: (B, T) bool on the host, true where a step is not padding, or None.
+        like: an array whose namespace and device the masks go to.
+    """
+
+    def __init__(
+        self,
+        rows: int,
+        steps: int,
+        reset: np.ndarray | None,
+        valid: np.ndarray | None,
+        like: Array,
+    ) -> None:
+        if reset is not None and valid is not None:
+            reset = reset & valid
+        self.rows, self.steps, self.like = rows, steps, like
+        self.reset = reset if reset is not None and reset.any() else None
+        self.valid = valid if valid is not None and not valid.all() else None
+
+    @cached_property
+    def segments(self) -> list[Segment]:
+        """The segments in order; none where there are no steps."""
+        cuts = np.zeros(self.steps + 1, dtype=bool)
+        cuts[[0, -1]] = True
+        if self.reset is not None:
+            cuts[:-1] |= self.reset.any(axis=0)
+        if self.valid is not None:
+            cuts[1:-1] |= (self.valid[:, 1:] != self.valid[:, :-1]).any(axis=0)
+        edges: list[int] = np.flatnonzero(cuts).tolist() if self.steps else []
+        return [
+            Segment(
+                start,
+                stop,
+                self._rows(self.reset, start, any),
+                self._rows(self.valid, start, lambda column: not all(column)),
+            )
+            for start, stop in pairwise(edges)
+        ]
+
+    def _rows(self, mask: np.ndarray | None, t: int, matters: Any) -> Array | None:
+        if mask is None or not matters(mask[:, t]):
+            return None
+        return self.send(np.ascontiguousarray(mask[:, t]))
+
+    @cached_property
+    def mask(self) -> Array | None:
+        """(B, T) bool, true where a step is not padding, or None where no step is."""
+        return None if self.valid is None else self.send(self.valid)
+
+    def position(self, before: Array) -> Array:
+        """The positions after this call: steps consumed since each row's last reset, (B,)."""
+        if self.reset is None and self.valid is None:
+            return before + self.steps
+        valid = np.ones((self.rows, self.steps), dtype=bool) if self.valid is None else self.valid
+        restarted, counted = self._since_reset(valid)
+        xp = compat.array_namespace(before)
+        consumed = self.send(counted.sum(axis=1))
+        return xp.where(self.send(restarted), consumed, before + consumed)
+
+    def _since_reset(self, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which rows were reset, (B,), and which of their steps count since then, (B, T)."""
+        if self.reset is None:
+            return np.zeros(self.rows, dtype=bool), valid
+        later = self.steps - 1 - np.argmax(self.reset[:, ::-1], axis=1)
+        restarted = np.asarray(self.reset.any(axis=1))
+        start = np.where(restarted, later, 0)
+        return restarted, valid & (np.arange(self.steps) >= start[:, None])
+
+    def backwards(self) -> Timeline:
+        """The same call for a layer that reads from the last step to the first: a reset before
+        step t is one after it.
+        """
+        reset = np.zeros((self.rows, self.steps), dtype=bool)
+        if self.reset is not None:
+            reset[:, :-1] = self.reset[:, 1:]
+        valid = None if self.valid is None else self.valid[:, ::-1]
+        return Timeline(self.rows, self.steps, reset[:, ::-1], valid, self.like)
+
+    def last(self) -> Timeline:
+        """The same call restricted to each row's steps since its last reset."""
+        valid = np.ones((self.rows, self.steps), dtype=bool) if self.valid is None else self.valid
+        _, counted = self._since_reset(valid)
+        return Timeline(self.rows, self.steps, self.reset, counted, self.like)
+
+    def starts_fresh(self) -> np.ndarray:
+        """Rows that are reset at their first step, or have none, (B,) bool."""
+        if self.steps == 0:
+            return np.ones(self.rows, dtype=bool)
+        fresh = np.zeros(self.rows, dtype=bool) if self.reset is None else self.reset[:, 0].copy()
+        return fresh if self.valid is None else fresh | ~self.valid[:, 0]
+
+    def send(self, array: np.ndarray) -> Array:
+        """A host array in the namespace and on the device of this call."""
+        xp = compat.array_namespace(self.like)
+        return xp.asarray(np.ascontiguousarray(array), device=compat.device(self.like))
+
+
+def timeline(rows: int, steps: int, reset: Any, lengths: Any, like: Array) -> Timeline:
+    """Check the masks of a call and read them on the host.
+
+    Arguments:
+        rows, steps: B and T of the inputs.
+        reset: (B, T) bool or None.
+        lengths: (B,) whole numbers in [0, T] or None.
+        like: an array whose namespace and device the masks go to.
+
+    Raises:
+        InputError: a mask or lengths of another shape, dtype or range.
+    """
+    host_reset = host_valid = None
+    if reset is not None:
+        host_reset = np.asarray(to_numpy(reset))
+        if host_reset.shape != (rows, steps) or host_reset.dtype != np.bool_:
+            hint = "; write mask.bool()" if host_reset.shape == (rows, steps) else ""
+            raise InputError(
+                f"reset must be ({rows}, {steps}) bool, one flag for every row and step, got "
+                f"{host_reset.shape} {dtype_name(host_reset)}{hint}"
+            )
+    if lengths is not None:
+        host = np.asarray(to_numpy(lengths))
+        if host.shape != (rows,) or (host.size and host.dtype.kind not in "iu"):
+            raise InputError(
+                f"lengths must be ({rows},) whole numbers, one for every row, got {host.shape} "
+                f"{dtype_name(host)}"
+            )
+        if host.size and (host.min() < 0 or host.max() > steps):
+            raise InputError(
+                f"lengths must lie in [0, {steps}], the steps of the inputs, got "
+                f"{int(host.min())} to {int(host.max())}"
+            )
+        host_valid = np.arange(steps) < host.astype(np.int64)[:, None]
+    return Timeline(rows, steps, host_reset, host_valid, like)

@@ -1,0 +1,60 @@
+"""Lagged values as further features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from array_api_compat import array_namespace
+
+from statewise.architecture import Field, Transform
+from statewise.errors import ArchitectureError
+from statewise.types import Array, Fields, Parameters, Seen
+
+
+@dataclass(frozen=True)
+class Lags(Transform):
+    """Each step with earlier steps beside it, ``y_t = (x_t, x_(t-l1), x_(t-l2), ...)``.
+
+    Steps before the first count as zero. The inverse is the identity, since the first features are
+    the inputs themselves.
+
+    Arguments:
+        lags: which earlier steps, ``(1, 2, 12)``, each at least 1.
+
+    State: ``last`` (longest lag, inputs), the latest values, oldest first.
+    """
+
+    lags: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        given: Any = self.lags
+        lags = (given,) if isinstance(given, int) else tuple(given)
+        object.__setattr__(self, "lags", lags)
+        if not lags or any(not isinstance(lag, int) or lag < 1 for lag in lags):
+            raise ArchitectureError(f"Lags: lags must be whole numbers of at least 1, got {lags!r}")
+
+    def outputs(self, inputs: int) -> int:
+        return inputs * (1 + len(self.lags))
+
+    def state(self, inputs: int) -> Mapping[str, Field]:
+        return {"last": Field((max(self.lags), inputs))}
+
+    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Seen]:
+        y, s, _ = self.scan(p, x[:, None, :], s)
+        return y[:, 0], s, {}
+
+    def scan(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Seen]:
+        """A whole run, (B, T, inputs)."""
+        xp = array_namespace(x)
+        longest, length = max(self.lags), x.shape[1]
+        series = xp.concat([s["last"], x], axis=1)  # (B, longest + T, F)
+        earlier = [series[:, longest - lag : longest - lag + length] for lag in self.lags]
+        return xp.concat([x, *earlier], axis=-1), {"last": series[:, length:]}, {}
+
+    def inverse(self, y: Array, seen: Seen) -> Array:
+        return y
+
+    def forward(self, target: Array, seen: Seen) -> Array:
+        return target

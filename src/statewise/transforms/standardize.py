@@ -1,0 +1,73 @@
+"""Scaling to zero mean and unit deviation: fixed, or running along the series."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from array_api_compat import array_namespace
+
+from statewise.architecture import Field, Transform
+from statewise.errors import ArchitectureError
+from statewise.types import Array, Fields, Parameters, Seen
+
+
+class Scaling(Transform):
+    """``y = (x - mean) / scale`` with the mean and scale that were seen at each step."""
+
+    def inverse(self, y: Array, seen: Seen) -> Array:
+        mean, scale = (seen[name][..., : y.shape[-1]] for name in ("mean", "scale"))
+        return array_namespace(y).astype(y * scale + mean, y.dtype)
+
+    def forward(self, target: Array, seen: Seen) -> Array:
+        mean, scale = (seen[name][..., : target.shape[-1]] for name in ("mean", "scale"))
+        return array_namespace(target).astype((target - mean) / scale, target.dtype)
+
+
+@dataclass(frozen=True)
+class Standardize(Scaling):
+    """``y = (x - mean) / scale`` with a mean and scale that do not move.
+
+    The mean and the scale are state, so every row may have its own: give them once as the initial
+    state of a series and they stay with it.
+
+    Arguments:
+        mean, scale: initial values, a number or one for each feature; scale above zero.
+
+    State: ``mean`` and ``scale`` (inputs). Seen: the same.
+    """
+
+    mean: float | tuple[float, ...] = 0.0
+    scale: float | tuple[float, ...] = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("mean", "scale"):
+            value: Any = getattr(self, name)
+            if not isinstance(value, (int, float)):
+                object.__setattr__(self, name, tuple(float(item) for item in value))
+        scales = (self.scale,) if isinstance(self.scale, (int, float)) else self.scale
+        if any(not scale > 0 for scale in scales):
+            raise ArchitectureError(f"Standardize: scale must be above zero, got {self.scale!r}")
+
+    def state(self, inputs: int) -> Mapping[str, Field]:
+        for name in ("mean", "scale"):
+            value = getattr(self, name)
+            if isinstance(value, tuple) and len(value) != inputs:
+                raise ArchitectureError(
+                    f"Standardize: {name} has {len(value)} values for {inputs} features"
+                )
+        return {
+            "mean": Field((inputs,), "accumulator", self.mean),
+            "scale": Field((inputs,), "accumulator", self.scale),
+        }
+
+    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Seen]:
+        seen = {"mean": s["mean"], "scale": s["scale"]}
+        return self.forward(x, seen), s, seen
+
+    def scan(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Seen]:
+        """A whole run, (B, T, inputs)."""
+        xp = array_namespace(x)
+        seen = {name: xp.broadcast_to(s[name][:, None, :], x.shape) for name in ("mean", "scale")}
+        return self.forward(x, seen), s, seen

@@ -1,0 +1,32 @@
+"""Type aliases shared by every layer.
+
+Arrays are anything that follows the Python array API standard (NumPy arrays, torch tensors),
+so ``Array`` is not a class: the code that uses it asks the array for its own namespace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+Array: TypeAlias = Any
+Fields: TypeAlias = dict[str, Array]
+"""State arrays of one layer by field name, each (B, ...)."""
+Parameters: TypeAlias = Mapping[str, Array]
+"""Parameter arrays of one layer by name."""
+Seen: TypeAlias = dict[str, Array]
+"""Values seen inside a step by name, each (B, ...)."""
+Integers: TypeAlias = Callable[[tuple[int, ...]], Array]
+"""Draws random int64 values in [1, 2**32) of a given shape."""
+
+
+def dtype_name(array: Array) -> str:
+    """The dtype of an array as a plain word: ``float32`` for NumPy and torch alike."""
+    return str(array.dtype).removeprefix("torch.")
+
+
+def is_torch(array: object) -> bool:
+    """Whether this is a torch tensor, told without importing torch."""
+    return type(array).__module__.partition(".")[0] == "torch" or any(
+        base.__module__ == "torch" and base.__name__ == "Tensor" for base in type(array).__mro__
+    )

@@ -1,0 +1,308 @@
+"""The loop: a layer, and a whole model, over (batch, time, features).
+
+Executors differ only in the `Run` they pass in: how one layer runs a segment in which no row is
+reset or ends. `stepwise` is the readable one; every other must agree with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
+
+from array_api_compat import array_namespace, device
+
+from statewise.architecture import Architecture, Cell, Field, Tokens, fields
+from statewise.cells.bidirectional import Bidirectional, part
+from statewise.cells.residual import Residual
+from statewise.errors import CellError
+from statewise.timeline import Timeline
+from statewise.types import Array, Fields, Parameters, Seen
+
+Fresh: TypeAlias = Callable[[], Fields]
+"""Gives a layer's initial state, drawn anew at every call where a cell draws at random."""
+
+
+class Run(Protocol):
+    """Runs one layer over a segment: x (B, T, F) -> y (B, T, O), the state, what was seen.
+
+    What was seen may be left out, ``{}``, unless `see` is true.
+    """
+
+    def __call__(
+        self, cell: Cell, p: Parameters, x: Array, s: Fields, see: bool
+    ) -> tuple[Array, Fields, Seen]: ...
+
+
+def stepwise(
+    cell: Cell, p: Parameters, x: Array, s: Fields, see: bool
+) -> tuple[Array, Fields, Seen]:
+    """The reference: one step after the other."""
+    xp = array_namespace(x)
+    outputs: list[Array] = []
+    views: list[Seen] = []
+    for t in range(x.shape[1]):
+        y, s, seen = step(cell, p, x[:, t], s)
+        outputs.append(y)
+        if see:
+            views.append(seen)
+    names = views[0] if views else ()
+    stacked = {name: xp.stack([view[name] for view in views], axis=1) for name in names}
+    return xp.stack(outputs, axis=1), s, stacked
+
+
+def scanning(
+    cell: Cell, p: Parameters, x: Array, s: Fields, see: bool
+) -> tuple[Array, Fields, Seen]:
+    """A cell's own `scan` where it gives one, one step after the other elsewhere."""
+    scan = getattr(cell, "scan", None)
+    if scan is None:
+        return stepwise(cell, p, x, s, see)
+    y, new, seen = scan(p, x, s)
+    return y, settled(cell, s, new), seen
+
+
+def step(cell: Cell, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Seen]:
+    """One step of a cell, held to the contract: x (B, F) -> y (B, O)."""
+    y, new, seen = cell.step(p, x, s)
+    return y, settled(cell, s, new), seen
+
+
+def settled(cell: Cell, old: Fields, new: Fields) -> Fields:
+    """The new state in the old one's dtypes, after a check that it has its names and shapes."""
+    if len(new) != len(old) or any(
+        name not in new or new[name].shape != array.shape for name, array in old.items()
+    ):
+        had = {name: tuple(array.shape) for name, array in old.items()}
+        gave = {name: tuple(array.shape) for name, array in new.items()}
+        raise CellError(
+            f"{type(cell).__name__}.step must return a state of the names and shapes it was given: "
+            f"given {had}, returned {gave}"
+        )
+    return {
+        name: new[name]
+        if new[name].dtype == array.dtype
+        else array_namespace(array).astype(new[name], array.dtype)
+        for name, array in old.items()
+    }
+
+
+def unroll(
+    cell: Cell,
+    p: Parameters,
+    x: Array,
+    s: Fields,
+    timeline: Timeline,
+    fresh: Fresh,
+    run: Run = stepwise,
+    see: bool = False,
+) -> tuple[Array, Fields, Seen]:
+    """Run one layer over a call.
+
+    Arguments:
+        cell: the layer.
+        p: its parameters by name.
+        x: its inputs, (B, T, F), finite where padded.
+        s: its state by field name, each (B, ...).
+        timeline: the resets and lengths of the call.
+        fresh: gives the initial state that a reset returns to.
+        run: how a segment is run.
+        see: stack what was seen inside to (B, T, ...).
+
+    Returns:
+        outputs (B, T, O), undefined where padded; the state after each row's last step; what was
+        seen by name.
+    """
+    if not cell.causal:
+        return _both_ways(cell, p, x, s, timeline, fresh, run, see)
+    xp = array_namespace(x)
+    outputs: list[Array] = []
+    views: list[Seen] = []
+    for segment in timeline.segments:
+        if segment.reset is not None:
+            s = choose(segment.reset, fresh(), s)
+        y, after, seen = run(cell, p, x[:, segment.start : segment.stop], s, see)
+        s = after if segment.active is None else choose(segment.active, after, s)
+        outputs.append(y)
+        views.append(seen)
+    if not outputs:
+        empty = xp.zeros((x.shape[0], 0, cell.outputs(x.shape[2])), dtype=x.dtype, device=device(x))
+        return empty, s, {}
+    if len(outputs) == 1:
+        return outputs[0], s, views[0]
+    joined = {name: xp.concat([view[name] for view in views], axis=1) for name in views[0]}
+    return xp.concat(outputs, axis=1), s, joined
+
+
+def choose(mask: Array, where_true: Fields, where_false: Fields) -> Fields:
+    """Rows of one state where the mask, (B,), is true and of the other elsewhere, by selection."""
+    xp = array_namespace(mask)
+    return {
+        name: xp.where(xp.reshape(mask, (-1,) + (1,) * (old.ndim - 1)), where_true[name], old)
+        for name, old in where_false.items()
+    }
+
+
+def _both_ways(
+    cell: Cell,
+    p: Parameters,
+    x: Array,
+    s: Fields,
+    timeline: Timeline,
+    fresh: Fresh,
+    run: Run,
+    see: bool,
+) -> tuple[Array, Fields, Seen]:
+    """A layer that reads in both directions, or a residual connection around one."""
+    xp = array_namespace(x)
+    if isinstance(cell, Residual):
+        y, s, seen = unroll(cell.inner, p, x, s, timeline, fresh, run, see)
+        return x + y, s, {**seen, "y": x + y} if see else seen
+    if not isinstance(cell, Bidirectional):
+        raise CellError(
+            f"{type(cell).__name__} says it is not causal; only Bidirectional may be, wrap a "
+            "causal cell in it"
+        )
+
+    def one_way(way: str, x: Array, when: Timeline) -> tuple[Array, Fields, Seen]:
+        return unroll(
+            cell.inner, part(p, way), x, part(s, way), when, lambda: part(fresh(), way), run, see
+        )
+
+    reversed_x, reversed_time = xp.flip(x, axis=1), timeline.backwards()
+    ahead, state, seen = one_way("forward", x, timeline)
+    behind, end, back = one_way("backward", reversed_x, reversed_time)
+    if timeline.reset is not None:  # the state is that of the steps since the last reset
+        _, end, _ = one_way("backward", reversed_x, timeline.last().backwards())
+    named = {f"forward.{name}": value for name, value in state.items()}
+    named |= {f"backward.{name}": value for name, value in end.items()}
+    views = {f"forward.{name}": value for name, value in seen.items()}
+    views |= {f"backward.{name}": xp.flip(value, axis=1) for name, value in back.items()}
+    return xp.concat([ahead, xp.flip(behind, axis=1)], axis=-1), named, views
+
+
+def forward(
+    architecture: Architecture,
+    cells: Sequence[Cell],
+    params: Mapping[str, Parameters],
+    x: Array,
+    s: Sequence[Fields],
+    timeline: Timeline,
+    fresh: Sequence[Fresh],
+    run: Run = stepwise,
+    see: bool = False,
+) -> tuple[Array, list[Fields], Seen]:
+    """Run a whole model over a call, layer after layer.
+
+    Arguments:
+        architecture: the model's.
+        cells: its layers as they are to be run, in training or outside it.
+        params: parameters by name, by layer: ``inputs``, ``0``, ``1``, ..., ``outputs``.
+        x: inputs (B, T, features), or (B, T) integers for `Tokens`.
+        s: the state of each layer.
+        timeline: the resets and lengths of the call.
+        fresh: the initial state of each layer.
+        run: how a segment is run.
+        see: return what was seen inside, as ``<layer>.<name>``, (B, T, ...).
+
+    Returns:
+        outputs (B, T, O), zero where padded; the new state of each layer; what was seen.
+    """
+    if timeline.mask is not None:
+        x = _cleared(x, timeline.mask)
+    x = embedded(architecture, params, x)
+    leading: list[Seen] = []
+    states: list[Fields] = []
+    views: Seen = {}
+    inverts = architecture.outputs is not None and architecture.outputs.inverse
+    for index, cell in enumerate(cells):
+        back = inverts and index < len(architecture.transforms)
+        x, state, seen = unroll(
+            cell, params[str(index)], x, s[index], timeline, fresh[index], run, see or back
+        )
+        states.append(state)
+        if back:
+            leading.append(seen)
+        if see:
+            views |= {f"{index}.{name}": value for name, value in seen.items()}
+    y = outputs(architecture, params, x, leading)
+    if timeline.mask is not None:
+        y = _cleared(y, timeline.mask)
+        views = {name: _cleared(value, timeline.mask) for name, value in views.items()}
+    return y, states, views
+
+
+def embedded(architecture: Architecture, params: Mapping[str, Parameters], x: Array) -> Array:
+    """What enters the first layer: the inputs, or the tokens' vectors, (..., width)."""
+    if not isinstance(architecture.inputs, Tokens):
+        return x
+    table = params["inputs"]["E"]
+    xp = array_namespace(table)
+    rows = xp.take(table, xp.reshape(x, (-1,)), axis=0)
+    return xp.reshape(rows, (*x.shape, table.shape[1]))
+
+
+def outputs(
+    architecture: Architecture,
+    params: Mapping[str, Parameters],
+    y: Array,
+    seen: Sequence[Seen],
+) -> Array:
+    """The model's output (..., O) from the last layer's, brought back through the transforms.
+
+    Arguments:
+        y: the last layer's output, (..., units).
+        seen: what each of the leading transforms saw; only read where the outputs go back.
+    """
+    if architecture.outputs is None:
+        return y
+    y = y @ params["outputs"]["W"].T + params["outputs"]["b"]
+    if architecture.outputs.inverse and 0 not in y.shape:
+        pairs = zip(architecture.transforms, seen, strict=False)
+        for transform, view in reversed(list(pairs)):
+            y = transform.inverse(y, view)
+    return y
+
+
+def initial(cell: Cell, width: int, p: Parameters, rows: int, dtype: str, like: Array) -> Fields:
+    """The initial state of a layer: constants, or the learned values where it has them.
+
+    Arguments:
+        cell, width: the layer and the width of its inputs.
+        p: its parameters by name.
+        rows: B.
+        dtype: the dtype the model computes in, as a word.
+        like: an array whose namespace and device the state goes to.
+    """
+    xp = array_namespace(like)
+    where = device(like)
+
+    def one(name: str, field: Field) -> Array:
+        shape = (rows, *field.shape)
+        kind = getattr(xp, field.dtype(dtype))
+        learned = p.get(_learned(name))
+        if learned is not None:
+            return xp.broadcast_to(xp.astype(learned, kind), shape)
+        if isinstance(field.initial, tuple):
+            return xp.broadcast_to(xp.asarray(field.initial, dtype=kind, device=where), shape)
+        return xp.full(shape, field.initial, dtype=kind, device=where)
+
+    return {name: one(name, field) for name, field in fields(cell, width).items()}
+
+
+def _learned(field: str) -> str:
+    return f"{field}0"
+
+
+def _cleared(x: Array, mask: Array) -> Array:
+    """Zero where the mask, (B, T), is false, by selection: NaN in padding does not survive."""
+    xp = array_namespace(x)
+    return xp.where(xp.reshape(mask, (*mask.shape, *(1,) * (x.ndim - 2))), x, xp.zeros_like(x))
+
+
+def by_layer(named: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
+    """Entries called ``<layer>.<name>`` as one mapping of names for each layer."""
+    layers: list[dict[str, Any]] = [{} for _ in range(count)]
+    for name, value in named.items():
+        layer, _, rest = name.partition(".")
+        layers[int(layer)][rest] = value
+    return layers
