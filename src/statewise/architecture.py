@@ -194,10 +194,13 @@ class Linear(Spec):
         inverse: bring the outputs back through the transforms that lead the layers, last first:
             the model then takes and predicts values in the units of its inputs, output j being
             the next value of feature j.
+        remember: keep the last output in the state, as ``outputs.y``: a forecast or a text then
+            goes on from the state alone.
     """
 
     units: int
     inverse: bool = False
+    remember: bool = False
 
     def __post_init__(self) -> None:
         positive(self, "units")
@@ -292,12 +295,15 @@ class Architecture(Spec):
 
     @cached_property
     def fields(self) -> dict[str, Field]:
-        """Every state field by its full name, ``<layer>.<field>``."""
-        return {
+        """Every state field by its full name: ``<layer>.<field>``, ``outputs.y``."""
+        named = {
             f"{index}.{name}": field
             for index, (cell, width) in enumerate(zip(self.layers, self.widths, strict=False))
             for name, field in fields(cell, width).items()
         }
+        if self.outputs is not None and self.outputs.remember:
+            named["outputs.y"] = Field((self.outputs.units,))
+        return named
 
     @cached_property
     def parameters(self) -> dict[str, Parameter]:

@@ -14,7 +14,7 @@ import numpy as np
 from array_api_compat import array_namespace, device, is_array_api_obj
 
 from statewise import state as states
-from statewise.architecture import Architecture, Cell, Vector, fields
+from statewise.architecture import Architecture, Cell, Vector
 from statewise.errors import CarryError, InputError, StateError
 from statewise.state import Origin, State
 from statewise.timeline import Timeline, timeline
@@ -22,7 +22,6 @@ from statewise.types import Array, Fields, Integers, Parameters, Seen, dtype_nam
 from statewise.unroll import (
     Fresh,
     Run,
-    by_layer,
     embedded,
     forward,
     initial,
@@ -48,12 +47,10 @@ class Program:
 
     @cached_property
     def fields(self) -> list[list[str]]:
-        """The full names of each layer's state fields, in order."""
+        """The full names of each layer's state fields, and the outputs' own last."""
+        names = list(self.architecture.fields)
         return [
-            [f"{index}.{name}" for name in fields(cell, width)]
-            for index, (cell, width) in enumerate(
-                zip(self.architecture.layers, self.architecture.widths, strict=False)
-            )
+            [name for name in names if name.partition(".")[0] == block] for block in self.blocks[1:]
         ]
 
 
@@ -92,8 +89,7 @@ class Executor:
         if isinstance(rows, bool) or not isinstance(rows, (int, np.integer)) or rows < 0:
             raise InputError(f"initial_state takes a number of rows, got {rows!r}")
         return self._state(
-            [self._initial(index, int(rows)) for index in range(len(self.cells))],
-            self._zeros(int(rows)),
+            [make() for make in self._fresh(None, int(rows))], self._zeros(int(rows))
         )
 
     def unroll(
@@ -117,10 +113,12 @@ class Executor:
             s, position = self._layers(state), state.position
             if not self.program.causal:
                 _refuse_carry(state, when)
+        *s, remembered = s
         y, s, seen = forward(
             self.architecture, self.cells, self.params, x, s, when, fresh, self.run, see
         )
-        return y, self._state(s, when.position(position)), seen
+        kept = {name: when.latest(y, before) for name, before in remembered.items()}
+        return y, self._state([*s, kept], when.position(position)), seen
 
     def step(self, x: Array, state: State | None) -> tuple[Array, State]:
         """Run one step, x (B, ...)."""
@@ -135,7 +133,8 @@ class Executor:
             new.append(after)
             views.append(seen)
         y = outputs(self.architecture, self.params, y, views)
-        return y, self._state(new, state.position + 1)
+        kept = dict.fromkeys(s[-1], y)
+        return y, self._state([*new, kept], state.position + 1)
 
     # State in, state out
 
@@ -144,13 +143,24 @@ class Executor:
         s = initial(cell, width, self.params[str(index)], rows, self.dtype, self.like)
         return s if self.integers is None else cell.draw(s, self.integers)
 
+    def _unspoken(self, rows: int) -> Fields:
+        """What the outputs remember before the first step: zeros."""
+        xp = array_namespace(self.like)
+        width = self.architecture.width
+        where = device(self.like)
+        return {
+            name.partition(".")[2]: xp.zeros((rows, width), dtype=self.like.dtype, device=where)
+            for name in self.program.fields[-1]
+        }
+
     def _fresh(self, start: State | None, rows: int) -> list[Fresh]:
         if start is None:
-            return [partial(self._initial, index, rows) for index in range(len(self.cells))]
+            cells = [partial(self._initial, index, rows) for index in range(len(self.cells))]
+            return [*cells, partial(self._unspoken, rows)]
         if isinstance(start, State) and start.batch == 1 and rows != 1:
             start = start.rows([0] * rows)
         given = self._layers(self._admit(start, rows))
-        return [partial(given.__getitem__, index) for index in range(len(self.cells))]
+        return [partial(given.__getitem__, index) for index in range(len(given))]
 
     def _admit(self, state: State, rows: int) -> State:
         """The state checked, and brought to this executor's arrays if those are NumPy's."""
@@ -171,10 +181,13 @@ class Executor:
         return array_namespace(self.like).asarray(array.copy(), device=device(self.like))
 
     def _layers(self, state: State) -> list[Fields]:
-        s = by_layer(state, len(self.cells))
-        if self.integers is None:
-            return s
-        return [cell.draw(own, self.integers) for cell, own in zip(self.cells, s, strict=True)]
+        s = [
+            {name.partition(".")[2]: state[name] for name in names} for names in self.program.fields
+        ]
+        if self.integers is not None:
+            for index, cell in enumerate(self.cells):
+                s[index] = cell.draw(s[index], self.integers)
+        return s
 
     def _state(self, s: list[Fields], position: Array) -> State:
         named = {

@@ -98,6 +98,20 @@ class Timeline:
         consumed = self.send(counted.sum(axis=1))
         return xp.where(self.send(restarted), consumed, before + consumed)
 
+    def latest(self, y: Array, before: Array) -> Array:
+        """Each row's last y that is not padding, (B, T, O) -> (B, O), or what was before it where
+        the row has no step.
+        """
+        if self.steps == 0:
+            return before
+        if self.valid is None:
+            return y[:, -1]
+        xp = compat.array_namespace(y)
+        counts = self.valid.sum(axis=1)
+        rows = self.send(np.arange(self.rows))
+        last = y[rows, self.send(np.maximum(counts - 1, 0))]
+        return xp.where(self.send(counts > 0)[:, None], last, before)
+
     def _since_reset(self, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Which rows were reset, (B,), and which of their steps count since then, (B, T)."""
         if self.reset is None:

@@ -7,7 +7,7 @@ reset or ends. `stepwise` is the readable one; every other must agree with it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 from array_api_compat import array_namespace, device
 
@@ -297,12 +297,3 @@ def _cleared(x: Array, mask: Array) -> Array:
     """Zero where the mask, (B, T), is false, by selection: NaN in padding does not survive."""
     xp = array_namespace(x)
     return xp.where(xp.reshape(mask, (*mask.shape, *(1,) * (x.ndim - 2))), x, xp.zeros_like(x))
-
-
-def by_layer(named: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
-    """Entries called ``<layer>.<name>`` as one mapping of names for each layer."""
-    layers: list[dict[str, Any]] = [{} for _ in range(count)]
-    for name, value in named.items():
-        layer, _, rest = name.partition(".")
-        layers[int(layer)][rest] = value
-    return layers
