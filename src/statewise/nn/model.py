@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from statewise import checkpoint
 from statewise.architecture import Architecture, Cell
-from statewise.errors import ArchitectureError, FileError
+from statewise.errors import ArchitectureError
 from statewise.nn.fused import fused
 from statewise.program import Executor, Program
 from statewise.state import State
 from statewise.types import Array, Parameters, Seen
 from statewise.unroll import stepwise
-from statewise.weights import read_model, write_model
+from statewise.weights import check_weights, read_model, write_model
 
 _EXECUTORS = {"auto": fused, "fused": fused, "reference": stepwise}
 
@@ -73,7 +73,7 @@ class Model(nn.Module):
         for name, value in architecture.draw(seed).items():
             block, _, own = name.partition(".")
             tensor = torch.as_tensor(value).to(dtype=dtype, device=device)
-            self.get_submodule(block).register_parameter(_escaped(own), nn.Parameter(tensor))
+            self.get_submodule(block).register_parameter(_attribute(own), nn.Parameter(tensor))
         self.register_buffer("_like", torch.zeros((), dtype=dtype, device=device), persistent=False)
 
     # Running
@@ -147,10 +147,11 @@ class Model(nn.Module):
         return torch.randint(1, 2**32, shape, dtype=torch.int64, device=self._like.device)
 
     def _parameters_by_layer(self) -> dict[str, Parameters]:
-        return {
-            layer: {_unescaped(name): value for name, value in block._parameters.items()}
-            for layer, block in self.named_children()
-        }
+        named: dict[str, Parameters] = {}
+        for layer, own in self._program.parameters.items():
+            block = self._modules[layer]
+            named[layer] = {name: getattr(block, _attribute(name)) for name in own}
+        return named
 
     # Weights
 
@@ -168,21 +169,9 @@ class Model(nn.Module):
         Raises:
             FileError: a name that is missing or unknown, or a shape that differs.
         """
-        mine = self.weights()
-        missing, extra = sorted(mine.keys() - arrays.keys()), sorted(arrays.keys() - mine.keys())
-        if missing or extra:
-            raise FileError(
-                f"the weights do not fit the architecture: missing {missing or 'none'}, unknown "
-                f"{extra or 'none'}"
-            )
-        for name, own in mine.items():
-            if tuple(arrays[name].shape) != tuple(own.shape):
-                raise FileError(
-                    f"weight {name!r} must have shape {tuple(own.shape)}, got "
-                    f"{tuple(arrays[name].shape)}"
-                )
+        check_weights(self.architecture, arrays)
         with torch.no_grad():
-            for name, own in mine.items():
+            for name, own in self.weights().items():
                 own.copy_(torch.as_tensor(arrays[name]))
 
     def fingerprint(self) -> str:
@@ -257,13 +246,14 @@ def _fingerprint(model: Model, versions: Any) -> str:
 
 def _versions(model: Model) -> tuple[tuple[int, int], ...]:
     """Changes whenever a weight does: torch counts the writes to each tensor."""
-    return tuple((p.data_ptr(), p._version) for p in model.parameters())
+    return tuple((p.data_ptr(), _version(p)) for p in model.parameters())
 
 
-def _escaped(name: str) -> str:
-    """A parameter's name as torch allows it, without dots."""
+def _version(p: Tensor) -> int:
+    """How often a tensor was written to; not counted for one made in inference mode."""
+    return 0 if p.is_inference() else p._version
+
+
+def _attribute(name: str) -> str:
+    """A parameter's name as torch allows it: without dots."""
     return name.replace(".", "__")
-
-
-def _unescaped(name: str) -> str:
-    return name.replace("__", ".")

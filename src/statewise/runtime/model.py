@@ -14,7 +14,7 @@ from statewise.program import Executor, Program
 from statewise.state import Recorded, State
 from statewise.types import Array, Parameters, Seen, is_torch
 from statewise.unroll import scanning
-from statewise.weights import read_model, write_model
+from statewise.weights import check_weights, read_model, write_model
 
 
 class Model:
@@ -23,23 +23,24 @@ class Model:
     Arguments:
         architecture: what the model is.
         arrays: the weights by full name, NumPy arrays of one floating dtype.
+
+    Raises:
+        FileError: weights that are not this architecture's.
     """
 
     def __init__(self, architecture: Architecture, arrays: Mapping[str, np.ndarray]) -> None:
+        check_weights(architecture, arrays)
         self.architecture = architecture
         self._arrays = dict(arrays)
         program = Program(architecture)
         params: dict[str, Parameters] = {
-            layer: {
-                name.partition(".")[2]: value
-                for name, value in self._arrays.items()
-                if name.partition(".")[0] == layer
-            }
-            for layer in program.blocks
+            layer: {name: self._arrays[f"{layer}.{name}"] for name in own}
+            for layer, own in program.parameters.items()
         }
         dtypes = {array.dtype for array in self._arrays.values()} or {np.dtype(np.float32)}
-        origin = Recorded(architecture.fingerprint, checkpoint.fingerprint(self._arrays))
-        self._executor = Executor(program, params, np.zeros((), dtypes.pop()), origin, scanning)
+        self._origin = Recorded(architecture.fingerprint, checkpoint.fingerprint(self._arrays))
+        like = np.zeros((), dtypes.pop())
+        self._executor = Executor(program, params, like, self._origin, scanning)
 
     def __call__(
         self,
@@ -78,9 +79,17 @@ class Model:
         """Every parameter by its full name."""
         return dict(self._arrays)
 
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits for the weights."""
+        return self._origin.weights() or ""
+
     def save(self, path: str | Path) -> None:
         """Write weights and architecture as one safetensors file, whole or not at all."""
         write_model(path, self.architecture, self._arrays)
+
+    def __repr__(self) -> str:
+        layers = ", ".join(type(cell).__name__ for cell in self.architecture.layers)
+        return f"Model({layers}; {self.architecture.fingerprint})"
 
 
 def load(path: str | Path, *, cells: Iterable[type[Cell]] = ()) -> Model:
