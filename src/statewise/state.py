@@ -6,6 +6,7 @@ returns a new one, so keeping a reference is a snapshot and using it twice is a 
 
 from __future__ import annotations
 
+import json
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -296,7 +297,7 @@ class State(Mapping[str, Array]):
         """Whether both states hold the same fields, positions and integers and, within
         ``atol + rtol * |other|``, the same values. NaN equals NaN.
         """
-        if not isinstance(other, State) or list(self) != list(other) or self.batch != other.batch:
+        if not isinstance(other, State) or set(self) != set(other) or self.batch != other.batch:
             return False
         if not np.array_equal(to_numpy(self.position), to_numpy(other.position)):
             return False
@@ -323,6 +324,7 @@ class State(Mapping[str, Array]):
             **(extra or {}),
             "architecture": (origin and origin.architecture) or "",
             "weights": (origin and origin.weights()) or "",
+            "fields": json.dumps(list(self)),
         }
         checkpoint.write(path, KIND, {**self._arrays, "position": self._position}, metadata)
 
@@ -338,6 +340,10 @@ class State(Mapping[str, Array]):
         if "position" not in arrays:
             raise FileError(f"{path} holds no position; it is not a state file")
         position = arrays.pop("position")
+        names = json.loads(metadata.get("fields", "[]"))
+        if sorted(names) != sorted(arrays):
+            raise FileError(f"{path} says it has the fields {names}, and has {sorted(arrays)}")
+        arrays = {name: arrays[name] for name in names}
         origin = Recorded(metadata.get("architecture") or None, metadata.get("weights") or None)
         return cls(arrays, position, origin=origin)
 
