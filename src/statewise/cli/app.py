@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,6 +13,7 @@ app = typer.Typer(
     help="Recurrent sequence models whose state you own.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -99,3 +100,8 @@ def state(
     from statewise.cli.state import run
 
     run(file, json)
+
+
+def command() -> Any:
+    """The commands as one click command."""
+    return typer.main.get_command(app)
