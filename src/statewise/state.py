@@ -25,7 +25,7 @@ from statewise.types import Array, dtype_name, is_torch
 KIND = "statewise.state"
 
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
-_OURS = ("statewise.", "torch.")
+_OURS = ("numpy.", "statewise.", "torch.")
 
 
 class Origin(Protocol):
@@ -451,7 +451,7 @@ def _check_alike(a: State, b: State) -> None:
     given: object = b
     if not isinstance(given, State):
         raise StateError(f"expected a statewise State, got {type(given).__name__}")
-    if list(a) != list(b):
+    if set(a) != set(b):
         raise StateError(
             f"states with different fields cannot be put together: {list(a)} and {list(b)}"
         )
