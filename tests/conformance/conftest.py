@@ -5,7 +5,7 @@ import pytest
 import statewise as sw
 
 from .executors import EXECUTORS
-from .zoo import ZOO, weights
+from .zoo import PAIRS, ZOO, weights
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +17,8 @@ def opened(tmp_path_factory):
     def open_(name, executor, dtype):
         path = folder / f"{name} {dtype}.safetensors"
         if not path.exists():
-            sw.runtime.Model(ZOO[name], weights(ZOO[name], dtype)).save(path)
+            arch = (ZOO | PAIRS)[name]
+            sw.runtime.Model(arch, weights(arch, dtype)).save(path)
         subject = EXECUTORS[executor](path)
         subject.name, subject.dtype = name, dtype
         subject.path, subject.open = path, EXECUTORS[executor]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from .executors import EXECUTORS
-from .zoo import CAUSAL, ZOO, inputs
+from .zoo import CAUSAL, PAIRS, ZOO, inputs
 
 DTYPES = ("float32", "float64")
 EXACT = ("float32",)  # a fact told bit for bit is one of selection, and that knows no dtype
@@ -19,7 +19,8 @@ def over(names=ZOO, executors=EXECUTORS, dtypes=DTYPES):
         for name in names
         for executor in executors
         for dtype in dtypes
-        if dtype == "float32" or ZOO[name].parameters  # the weights say what to compute in
+        if dtype == "float32"
+        or (ZOO | PAIRS)[name].parameters  # the weights say what to compute in
     ]
     return pytest.mark.parametrize("subject", chosen, indirect=True)
 
@@ -30,7 +31,7 @@ def x_of(subject, rows=ROWS, steps=STEPS, seed=1):
 
 def incoming(subject, rows=ROWS):
     """A state with a history, or where a model refuses those, one without."""
-    if subject.name not in CAUSAL:
+    if subject.name in ZOO and subject.name not in CAUSAL:
         return subject.initial_state(rows)
     _, state = subject(x_of(subject, rows, 5, seed=2), lengths=np.arange(rows) % 3 + 3)
     return state

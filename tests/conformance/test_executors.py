@@ -18,14 +18,14 @@ from .facts import (
     resets,
     x_of,
 )
-from .zoo import CAUSAL, ZOO, weights
+from .zoo import CAUSAL, PAIRS, ZOO, weights
 
 LENGTHS = np.array([STEPS, 3, 0, 5])
 OTHERS = [name for name in EXECUTORS if name != "reference"]
 HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
-@over(executors=OTHERS)
+@over([*ZOO, *PAIRS], OTHERS)
 def test_executors_agree(subject, opened):
     name = subject.name
     reference = opened(name, "reference", subject.dtype)
@@ -41,7 +41,7 @@ def test_executors_agree(subject, opened):
             assert list(seen) == list(expected)
             for key, value in seen.items():
                 close(subject, np.asarray(value), expected[key])
-    if name in CAUSAL:
+    if name in CAUSAL | PAIRS.keys():
         y, end = subject.step(x[:, 0], incoming(reference))
         expected, last = reference.step(x[:, 0], incoming(reference))
         close(subject, y, expected)
@@ -49,7 +49,7 @@ def test_executors_agree(subject, opened):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", [name for name, arch in ZOO.items() if arch.parameters])
+@pytest.mark.parametrize("name", [name for name, arch in (ZOO | PAIRS).items() if arch.parameters])
 def test_gradients_agree(opened, name, dtype):
     found = {}
     for executor in ("reference", "fused"):

@@ -16,12 +16,11 @@ def model(*layers, outputs=None, inputs=None):
     return sw.Architecture(inputs or sw.Vector(FEATURES), layers, outputs)
 
 
-def _lstms():
-    """Every pair of the LSTM's options, each alone, and each with a projection."""
-    for count in (1, 2):
-        for chosen in itertools.combinations((*OPTIONS, "projection"), count):
-            options = {name: 3 if name == "projection" else True for name in chosen}
-            yield "lstm " + " ".join(chosen), model(sw.LSTM(4, **options))
+def _lstms(count):
+    """The LSTM with every combination of this many options."""
+    for chosen in itertools.combinations((*OPTIONS, "projection"), count):
+        options = {name: 3 if name == "projection" else True for name in chosen}
+        yield "lstm " + " ".join(chosen), model(sw.LSTM(4, **options))
 
 
 ZOO = {
@@ -32,7 +31,7 @@ ZOO = {
     "elman relu": model(sw.Elman(3, activation="relu")),
     "elman softsign": model(sw.Elman(3, activation="softsign", learned_state=True)),
     "lstm": model(sw.LSTM(4)),
-    **dict(_lstms()),
+    **dict(_lstms(1)),
     "lstm activations": model(
         sw.LSTM(4, activation="softsign", recurrent_activation="hard_sigmoid")
     ),
@@ -85,6 +84,9 @@ ZOO = {
         outputs=sw.Linear(1, inverse=True),
     ),
 }
+
+PAIRS = dict(_lstms(2))
+"""Equations that only the executors' agreement needs to be proven over."""
 
 CAUSAL = {name for name, arch in ZOO.items() if all(cell.causal for cell in arch.layers)}
 
