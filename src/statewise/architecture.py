@@ -352,7 +352,7 @@ class Architecture(Spec):
         """
         try:
             written = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ArchitectureError(f"the architecture is not JSON: {error}") from error
         if not isinstance(written, dict) or written.get("kind") != "Architecture":
             raise ArchitectureError("the JSON is not a statewise architecture")
