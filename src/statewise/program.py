@@ -199,7 +199,7 @@ class Executor:
             return state.numpy()
         if mine and not its:
             return state.map(self._sent)
-        if mine and device(state.position) != device(self.like):
+        if mine and state.position.device != self.like.device:
             raise StateError(
                 f"the state is on {state.position.device} and the model on {self.like.device}; "
                 f"move it with state.to({str(self.like.device)!r})"

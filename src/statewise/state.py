@@ -340,8 +340,8 @@ class State(Mapping[str, Array]):
         if "position" not in arrays:
             raise FileError(f"{path} holds no position; it is not a state file")
         position = arrays.pop("position")
-        names = json.loads(metadata.get("fields", "[]"))
-        if sorted(names) != sorted(arrays):
+        names = _fields_in(metadata.get("fields", ""))
+        if names is None or sorted(names) != sorted(arrays):
             raise FileError(f"{path} says it has the fields {names}, and has {sorted(arrays)}")
         arrays = {name: arrays[name] for name in names}
         origin = Recorded(metadata.get("architecture") or None, metadata.get("weights") or None)
@@ -518,6 +518,8 @@ def _close(a: np.ndarray, b: np.ndarray, rtol: float, atol: float) -> bool:
 
 
 def _sealed(array: Array) -> Array:
+    if is_torch(array):
+        return array
     if not compat.is_array_api_obj(array):
         raise StateError(f"a state holds NumPy arrays or torch tensors, got {type(array).__name__}")
     if isinstance(array, np.ndarray):
@@ -543,6 +545,17 @@ def _restored(
     arrays: dict[str, Array], position: Array, origin: tuple[str | None, str | None] | None
 ) -> State:
     return State(arrays, position, origin=origin and Recorded(*origin))
+
+
+def _fields_in(text: str) -> list[str] | None:
+    """The names of a file's fields in order, None where the text is no list of names."""
+    try:
+        names = json.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return None
+    return names
 
 
 def _zero_position(held: Mapping[str, Array]) -> Array:

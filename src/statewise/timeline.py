@@ -61,6 +61,8 @@ class Timeline:
     @cached_property
     def segments(self) -> list[Segment]:
         """The segments in order; none where there are no steps."""
+        if self.reset is None and self.valid is None:
+            return [Segment(0, self.steps)] if self.steps else []
         cuts = np.zeros(self.steps + 1, dtype=bool)
         cuts[[0, -1]] = True
         if self.reset is not None:

@@ -68,6 +68,10 @@ class Model(nn.Module):
         self.architecture = architecture
         self.executor = executor
         self._program = Program(architecture)
+        self._attributes = {
+            layer: {name: _attribute(name) for name in own}
+            for layer, own in self._program.parameters.items()
+        }
         for block in self._program.blocks:
             self.add_module(block, nn.Module())
         for name, value in architecture.draw(seed).items():
@@ -148,9 +152,13 @@ class Model(nn.Module):
 
     def _parameters_by_layer(self) -> dict[str, Parameters]:
         named: dict[str, Parameters] = {}
-        for layer, own in self._program.parameters.items():
-            block = self._modules[layer]
-            named[layer] = {name: getattr(block, _attribute(name)) for name in own}
+        for layer, attributes in self._attributes.items():
+            block: Any = self._modules[layer]
+            held = block._parameters  # a name that is not there is computed, by a parametrization
+            named[layer] = {
+                name: held[own] if own in held else getattr(block, own)
+                for name, own in attributes.items()
+            }
         return named
 
     # Weights
@@ -246,7 +254,13 @@ def _fingerprint(model: Model, versions: Any) -> str:
 
 def _versions(model: Model) -> tuple[tuple[int, int], ...]:
     """Changes whenever a weight does: torch counts the writes to each tensor."""
-    return tuple((p.data_ptr(), _version(p)) for p in model.parameters())
+    found: list[tuple[int, int]] = []
+    blocks: list[Any] = [model]
+    while blocks:  # model.parameters() would do, at five times the price in every call
+        block = blocks.pop()
+        found += [(p.data_ptr(), _version(p)) for p in block._parameters.values() if p is not None]
+        blocks += block._modules.values()
+    return tuple(found)
 
 
 def _version(p: Tensor) -> int:

@@ -177,6 +177,7 @@ class _Trainer:
         self.run, self.streams, self.options = run, streams, options
         self.interrupts, self.bar = interrupts, bar
         self.device = device_of(run.model)
+        self.all_weights = list(run.model.parameters())
         self.weights: list[Tensor] = [
             weight for group in run.optimizer.param_groups for weight in group["params"]
         ]
@@ -219,9 +220,8 @@ class _Trainer:
         """Forward, backward, clip, step: the state that comes out is cut off from the gradient."""
         run, sums = self.run, self.run.sums
         counted = float(batch.weights.sum())
-        sent = batch.to(self.device)
-        with torch.set_grad_enabled(counted > 0):
-            y, state = run.model(sent.inputs, run.state, reset=sent.reset, lengths=sent.lengths)
+        sent = batch if self.device.type == "cpu" else batch.to(self.device)
+        y, state = run.model(sent.inputs, run.state, reset=sent.reset, lengths=sent.lengths)
         if counted:
             loss = weighted_mean(self.options.loss(y, sent.targets), sent.weights, counted)
             norm = self._gradients(loss)
@@ -242,7 +242,7 @@ class _Trainer:
 
     def _gradients(self, loss: Tensor) -> Tensor:
         """Compute the gradients of a loss and return their norm."""
-        for weight in self.run.model.parameters():
+        for weight in self.all_weights:
             weight.grad = None
         loss.backward()  # type: ignore[no-untyped-call]
         norms = [

@@ -7,24 +7,15 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 
-
-class Span(NamedTuple):
-    """Steps ``start`` to ``stop`` of a sequence, laid from step `at` of a chunk on.
-
-    Arguments:
-        offset: how many steps of the same piece come before `start`.
-    """
-
-    at: int
-    sequence: int
-    start: int
-    stop: int
-    offset: int
+Span: TypeAlias = tuple[int, int, int, int, int]
+"""(at, sequence, start, stop, offset): steps ``start`` to ``stop`` of a sequence stand from step
+`at` on, and `offset` steps of the same piece come before them.
+"""
 
 
 class Lane:
@@ -43,15 +34,18 @@ class Lane:
         """How many steps the lane has, padding not counted."""
         return self.ends[-1]
 
-    def spans(self, start: int, stop: int) -> Iterator[Span]:
+    def spans(self, start: int, stop: int) -> list[Span]:
         """What stands in steps ``start`` to ``stop`` of the lane."""
+        spans = []
         index, at = bisect_right(self.ends, start), start
         while at < stop and index < len(self.ends):
             sequence, first, steps = self.pieces[index]
             end = self.ends[index]
-            offset, upto = at - (end - steps), min(end, stop)
-            yield Span(at - start, sequence, first + offset, first + offset + upto - at, offset)
+            offset = at - end + steps
+            upto = min(end, stop)
+            spans.append((at - start, sequence, first + offset, first + offset + upto - at, offset))
             at, index = upto, index + 1
+        return spans
 
 
 def cut(lengths: Sequence[int], lanes: int | None) -> list[tuple[int, int, int]]:
