@@ -73,10 +73,10 @@ def read_metadata(path: str | Path, kind: str) -> dict[str, str]:
     from safetensors import SafetensorError, safe_open
 
     path = Path(path)
-    if not path.is_file():
-        what = "is a folder, not a file" if path.is_dir() else "does not exist"
-        raise FileError(f"{path} {what}; expected a {kind} file")
     try:
+        if not path.is_file():
+            what = "is a folder, not a file" if path.is_dir() else "does not exist"
+            raise FileError(f"{path} {what}; expected a {kind} file")
         with safe_open(path, framework="numpy") as file:
             metadata = dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
@@ -99,12 +99,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
         FileError: a place that cannot be written.
     """
     target = Path(path)
-    if target.is_dir():
-        raise FileError(f"cannot write {target}: it is a folder; name a file in it")
-    if not target.parent.is_dir():
-        raise FileError(f"cannot write {target}: there is no folder {target.parent}")
-    temporary = target.with_name(f".{target.stem}-{secrets.token_hex(4)}{target.suffix}")
+    temporary = target.parent / f".{target.stem}-{secrets.token_hex(4)}{target.suffix}"
     try:
+        if target.is_dir():
+            raise FileError(f"cannot write {target}: it is a folder; name a file in it")
+        if not target.parent.is_dir():
+            raise FileError(f"cannot write {target}: there is no folder {target.parent}")
         yield temporary
         temporary.replace(target)
     except OSError as error:
