@@ -178,7 +178,7 @@ def timeline(rows: int, steps: int, reset: Any, lengths: Any, like: Array) -> Ti
     if reset is not None:
         host_reset = _on_host("reset", reset)
         if host_reset.shape != (rows, steps) or host_reset.dtype != np.bool_:
-            hint = "; write mask.bool()" if host_reset.shape == (rows, steps) else ""
+            hint = "; write reset != 0" if host_reset.shape == (rows, steps) else ""
             raise InputError(
                 f"reset must be ({rows}, {steps}) bool, one flag for every row and step, got "
                 f"{host_reset.shape} {dtype_name(host_reset)}{hint}"
