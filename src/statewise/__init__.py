@@ -71,6 +71,10 @@ def __getattr__(name: str) -> Any:
     return getattr(found, attribute) if attribute else found
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 __all__ = [
     "GRU",
     "LSTM",
