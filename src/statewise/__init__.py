@@ -47,7 +47,8 @@ from statewise.transforms import Difference, Lags, RunningScale, Standardize
 if TYPE_CHECKING:
     from statewise import forecast, nn, train
     from statewise.forecast import Forecaster
-    from statewise.train import Streams, fit
+    from statewise.train.fit import fit
+    from statewise.train.streams import Streams
 
 __version__ = "0.1.0"
 

@@ -26,7 +26,7 @@ def dtype_name(array: Array) -> str:
     return _word(array.dtype)
 
 
-def is_torch(array: object) -> bool:
+def is_torch(array: Any) -> bool:
     """Whether this is a torch tensor, told without importing torch."""
     return _is_tensor(type(array))
 

@@ -20,10 +20,11 @@ from statewise.checkpoint import replacing
 from statewise.errors import DataError, FileError
 from statewise.forecast import Comparison, Forecaster, compare_state_policies
 from statewise.forecast.calendar import show
-from statewise.forecast.forecaster import NAME, check_horizon, check_levels
+from statewise.forecast.forecaster import check_horizon, check_levels
 from statewise.forecast.frames import Columns, Missing
 from statewise.forecast.plot import picture
 from statewise.forecast.sources import guess, load
+from statewise.forecast.walk import NAME
 
 CELLS = {"lstm": LSTM, "gru": GRU, "elman": Elman}
 WHAT = {

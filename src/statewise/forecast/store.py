@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,8 @@ from statewise.architecture import Cell
 from statewise.errors import FileError
 from statewise.forecast.calendar import Calendar
 from statewise.forecast.frames import Columns
-from statewise.forecast.table import RESIDUALS, StateTable, Track
+from statewise.forecast.learning import Settings
+from statewise.forecast.table import StateTable, Track
 from statewise.runtime import Model
 from statewise.runtime import load as load_model
 from statewise.state import KIND as STATE
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from statewise.forecast.forecaster import Forecaster
 
 MODEL_FILE, STATE_FILE = "model.safetensors", "state.safetensors"
-
-__all__ = ["RESIDUALS", "load", "save", "save_states"]
 
 
 def save(forecaster: Forecaster, folder: str | Path) -> None:
@@ -47,13 +46,11 @@ def save(forecaster: Forecaster, folder: str | Path) -> None:
         "columns": asdict(forecaster.columns),
         "calendar": asdict(forecaster._calendar()),
         "backend": str(getattr(forecaster.backend, "value", forecaster.backend)),
-        "season": forecaster.season,
-        "seed": forecaster.seed,
-        "lanes": forecaster.lanes,
-        "chunk": forecaster.chunk,
-        "carry": forecaster.carry,
-        "calibration": forecaster.calibration,
-        "training": forecaster.training,
+        "training": {
+            field.name: getattr(forecaster.settings, field.name)
+            for field in fields(Settings)
+            if field.name != "architecture"
+        },
     }
     extra = {"forecaster": json.dumps(settings)}
     write_model(folder / MODEL_FILE, model.architecture, model.weights(), extra)
@@ -86,14 +83,7 @@ def load(cls: type[Forecaster], folder: str | Path, cells: Iterable[type[Cell]])
     forecaster = object.__new__(cls)
     try:
         forecaster.__dict__ |= {
-            "architecture": model.architecture,
-            "season": settings["season"],
-            "seed": settings["seed"],
-            "lanes": settings["lanes"],
-            "chunk": settings["chunk"],
-            "carry": settings["carry"],
-            "calibration": settings["calibration"],
-            "training": settings["training"],
+            "settings": Settings(model.architecture, **settings["training"]),
             "columns": Columns(**settings["columns"]),
             "calendar": Calendar(**settings["calendar"]),
             "backend": settings["backend"],
