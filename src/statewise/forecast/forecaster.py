@@ -236,7 +236,15 @@ class Forecaster:
 
     def save(self, folder: str | Path) -> None:
         """Write ``model.safetensors`` and ``state.safetensors`` into a folder."""
-        store.save(self, folder)
+        stored = store.Stored(
+            self._fitted(),
+            self.settings,
+            self.columns,
+            self._calendar(),
+            self.backend,
+            self._table.tracks,
+        )
+        store.save(stored, folder)
 
     @classmethod
     def load(cls, folder: str | Path, *, cells: Iterable[type[Cell]] = ()) -> Forecaster:
@@ -246,7 +254,13 @@ class Forecaster:
             folder: where to.
             cells: classes of a user's own cells, see `statewise.load`.
         """
-        return store.load(cls, folder, cells)
+        stored = store.load(folder, cells)
+        forecaster = object.__new__(cls)
+        forecaster.settings, forecaster.columns = stored.settings, stored.columns
+        forecaster.calendar, forecaster.backend = stored.calendar, stored.backend
+        forecaster.model, forecaster.history, forecaster._panel = stored.model, None, None
+        forecaster._table = StateTable(stored.tracks)
+        return forecaster
 
     def _fitted(self) -> Model:
         if self.model is None:
