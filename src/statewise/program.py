@@ -50,12 +50,13 @@ class Program:
         self.blocks = ("inputs", *map(str, range(len(architecture.layers))), "outputs")
 
     @cached_property
-    def fields(self) -> list[list[str]]:
-        """The full names of each layer's state fields, and the outputs' own last."""
-        names = list(self.architecture.fields)
-        return [
-            [name for name in names if name.partition(".")[0] == block] for block in self.blocks[1:]
-        ]
+    def fields(self) -> list[dict[str, str]]:
+        """Each layer's state fields, full name to its own, and the outputs' last."""
+        named: dict[str, dict[str, str]] = {block: {} for block in self.blocks[1:]}
+        for full in self.architecture.fields:
+            block, _, own = full.partition(".")
+            named[block][full] = own
+        return list(named.values())
 
     @cached_property
     def parameters(self) -> dict[str, list[str]]:
@@ -178,8 +179,8 @@ class Executor:
         width = self.architecture.width
         where = device(self.like)
         return {
-            name.partition(".")[2]: xp.zeros((rows, width), dtype=self.like.dtype, device=where)
-            for name in self.program.fields[-1]
+            own: xp.zeros((rows, width), dtype=self.like.dtype, device=where)
+            for own in self.program.fields[-1].values()
         }
 
     def _fresh(self, start: State | None, rows: int) -> list[Fresh]:
@@ -210,18 +211,16 @@ class Executor:
         return array_namespace(self.like).asarray(array.copy(), device=device(self.like))
 
     def _split(self, state: State) -> list[Fields]:
-        return [
-            {name.partition(".")[2]: state[name] for name in names} for names in self.program.fields
-        ]
+        return [{own: state[full] for full, own in names.items()} for names in self.program.fields]
 
     def _layers(self, state: State) -> list[Fields]:
         return [self._drawn(index, s) for index, s in enumerate(self._split(state))]
 
     def _state(self, s: list[Fields], position: Array) -> State:
         named = {
-            full: own[full.partition(".")[2]]
-            for names, own in zip(self.program.fields, s, strict=True)
-            for full in names
+            full: held[own]
+            for names, held in zip(self.program.fields, s, strict=True)
+            for full, own in names.items()
         }
         return State(named, position, origin=self.origin)
 

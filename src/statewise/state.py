@@ -247,7 +247,12 @@ class State(Mapping[str, Array]):
 
     def detach(self) -> State:
         """The same values cut off from the gradient: the boundary of truncated BPTT."""
-        return self.map(lambda array: array.detach() if is_torch(array) else array)
+        if not is_torch(self._position):
+            return self
+        cut = object.__new__(State)  # unchecked: training comes by here at every chunk
+        cut._arrays = {name: array.detach() for name, array in self._arrays.items()}
+        cut._position, cut.origin = self._position.detach(), self.origin
+        return cut
 
     def clone(self) -> State:
         """The same values in memory of their own."""

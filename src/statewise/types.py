@@ -28,7 +28,7 @@ def dtype_name(array: Array) -> str:
 
 def is_torch(array: Any) -> bool:
     """Whether this is a torch tensor, told without importing torch."""
-    return _is_tensor(type(array))
+    return _is_tensor(type(array))  # type: ignore[arg-type]  # mypy: a metaclass may not hash
 
 
 # both are asked many times in every call, of a handful of dtypes and classes

@@ -258,14 +258,13 @@ def _versions(model: Model) -> tuple[tuple[int, int], ...]:
     blocks: list[Any] = [model]
     while blocks:  # model.parameters() would do, at five times the price in every call
         block = blocks.pop()
-        found += [(p.data_ptr(), _version(p)) for p in block._parameters.values() if p is not None]
+        found += [
+            (p.data_ptr(), 0 if p.is_inference() else p._version)  # one does not count its writes
+            for p in block._parameters.values()
+            if p is not None
+        ]
         blocks += block._modules.values()
     return tuple(found)
-
-
-def _version(p: Tensor) -> int:
-    """How often a tensor was written to; not counted for one made in inference mode."""
-    return 0 if p.is_inference() else p._version
 
 
 def _attribute(name: str) -> str:
