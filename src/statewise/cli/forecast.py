@@ -83,7 +83,7 @@ def run(options: Options) -> None:
     comparison = _compare(options, frame, forecaster, names, missing)
     _print_read(console, options, columns, comparison)
     console.print(_table(comparison))
-    console.print(comparison.verdict(), soft_wrap=True)
+    console.print("\n" + comparison.verdict(), soft_wrap=True)
     forecaster.fit(frame, **names, missing=missing)
     forecast = forecaster.predict(options.horizon, level=levels)
     console.print()
@@ -167,7 +167,7 @@ def _table(comparison: Comparison) -> Table:
         if name == next(iter(comparison.baselines)):
             table.add_section()
             table.add_row("", "", "", "", "", "")
-        what = WHAT.get(name, "none").format(window=comparison.window)
+        what = WHAT.get(name, "no network").format(window=comparison.window)
         style = "bold" if name == best else ""
         if not np.isfinite(values).all():
             table.add_row(name, what, "-", "", "", "", style=style)

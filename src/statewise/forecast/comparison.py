@@ -81,7 +81,11 @@ class Comparison:
     def verdict(self, metric: str = "rmse") -> str:
         """Which policy is best, and whether by more than the repeats differ among themselves.
 
-        Policies are compared on equal repeats, so the spread is that of the paired differences.
+        Policies are compared on equal repeats, so the spread is the standard deviation of the
+        paired differences; a gap that is not larger is no real difference.
+
+        Returns:
+            a sentence a line.
         """
         errors = {name: self.errors(metric)[name] for name in self.forecasts}
         means = {name: float(values.mean()) for name, values in errors.items()}
@@ -109,4 +113,4 @@ class Comparison:
         lines.append(
             f"The best baseline, {leader} ({finite[leader]:.1f}), {relation} the best policy."
         )
-        return " ".join(lines)
+        return "\n".join(lines)
