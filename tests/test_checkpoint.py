@@ -369,7 +369,7 @@ def test_a_folder_without_permission(tmp_path):
 
 def test_who_reads_the_old_file_goes_on_reading_it(model_file):
     before = model_file.read_bytes()
-    with model_file.open("rb") as reader:
+    with model_file.open("rb", buffering=0) as reader:
         first = reader.read(10)
         sw.nn.Model(ARCH, seed=1).save(model_file)
         assert first + reader.read() == before
