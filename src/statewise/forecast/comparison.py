@@ -98,7 +98,7 @@ class Comparison:
             gap = float(difference.mean())
             if not np.isfinite(spread):
                 judged = "one repeat tells nothing of the spread"
-            elif gap > 2 * spread / np.sqrt(len(difference)) and gap > spread:
+            elif gap > spread:
                 judged = f"larger than the spread over repeats ({spread:.1f})"
             else:
                 judged = f"within the spread over repeats ({spread:.1f}): no real difference"
