@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace, device, is_numpy_array
 
-from statewise import state as states
 from statewise.architecture import Architecture, Cell, Vector
+from statewise.arrays import to_numpy
 from statewise.errors import CarryError, InputError, StateError
-from statewise.state import Origin, State
+from statewise.fitting import check
+from statewise.origin import Origin
+from statewise.state import State
 from statewise.timeline import Timeline, timeline
 from statewise.types import Array, Fields, Integers, Parameters, Seen, dtype_name, is_torch
 from statewise.unroll import (
@@ -194,7 +196,7 @@ class Executor:
 
     def _admit(self, state: State, rows: int) -> State:
         """The state checked, and brought to this executor's arrays if those are NumPy's."""
-        states.check(state, self.architecture.fields, rows, self.dtype, self.origin)
+        check(state, self.architecture.fields, rows, self.dtype, self.origin)
         mine, its = is_torch(self.like), is_torch(state.position)
         if its and not mine:
             return state.numpy()
@@ -292,7 +294,7 @@ def _shape_hint(x: Array, rank: int, features: int, steps: bool) -> str:
 
 
 def _refuse_carry(state: State, when: Timeline) -> None:
-    carried = (np.asarray(states.to_numpy(state.position)) > 0) & ~when.starts_fresh()
+    carried = (np.asarray(to_numpy(state.position)) > 0) & ~when.starts_fresh()
     if carried.any():
         raise CarryError(
             f"rows {np.flatnonzero(carried).tolist()} come with a carry, and a Bidirectional layer "

@@ -14,8 +14,8 @@ from typing import Any
 import array_api_compat as compat
 import numpy as np
 
+from statewise.arrays import to_numpy
 from statewise.errors import InputError
-from statewise.state import to_numpy
 from statewise.types import Array, dtype_name
 
 

@@ -10,8 +10,9 @@ import numpy as np
 from statewise import checkpoint
 from statewise.architecture import Architecture, Cell
 from statewise.errors import FileError
+from statewise.origin import Recorded
 from statewise.program import Executor, Program
-from statewise.state import Recorded, State
+from statewise.state import State
 from statewise.types import Array, Parameters, Seen, is_torch
 from statewise.unroll import scanning
 from statewise.weights import check_weights, read_model, write_model
