@@ -3,16 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from statewise.architecture import (
-    Architecture,
-    Cell,
-    Field,
-    Linear,
-    Parameter,
-    Tokens,
-    Transform,
-    Vector,
-)
+from statewise.architecture import Architecture, Linear, Tokens, Vector
+from statewise.cell import Cell, Field, Parameter, Transform
 from statewise.cells import (
     GRU,
     LSTM,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from statewise.architecture import Field
+from statewise.cell import Field
 from statewise.errors import StateError
 from statewise.origin import Origin, other_weights, warn
 from statewise.state import State

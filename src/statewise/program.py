@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace, device, is_numpy_array
 
-from statewise.architecture import Architecture, Cell, Vector
+from statewise.architecture import Architecture, Vector
 from statewise.arrays import to_numpy
+from statewise.cell import Cell
 from statewise.errors import CarryError, InputError, StateError
 from statewise.fitting import check
 from statewise.origin import Origin

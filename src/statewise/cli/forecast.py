@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from statewise.architecture import Cell
+from statewise.cell import Cell
 from statewise.cells import GRU, LSTM, Elman
 from statewise.checkpoint import replacing
 from statewise.errors import DataError, FileError

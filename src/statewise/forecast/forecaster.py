@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from statewise.architecture import Architecture, Cell, Transform
+from statewise.architecture import Architecture
+from statewise.cell import Cell, Transform
 from statewise.cells import LSTM
 from statewise.errors import DataError, StateError
 from statewise.forecast import store

@@ -82,11 +82,11 @@ def compare_state_policies(
     columns = Columns(id_col, time_col, target_col)
     panel = read(df, columns, missing)
     for one in panel.series:
-        if len(one.values) - test < settings.shortest + 1:
+        left = max(0, len(one.values) - test)
+        if left <= settings.shortest:
             raise DataError(
                 f"series {one.id!r} has {len(one.values)} steps; a test part of {test} leaves "
-                f"{max(0, len(one.values) - test)} to learn from, and at least {settings.shortest + 1} "
-                "are needed"
+                f"{left} to learn from, and at least {settings.shortest + 1} are needed"
             )
         check_series(one.part(None, -test), settings.shortest)
     runs = []

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from statewise import checkpoint
-from statewise.architecture import Cell
+from statewise.cell import Cell
 from statewise.errors import FileError
 from statewise.forecast.calendar import Calendar
 from statewise.forecast.frames import Columns

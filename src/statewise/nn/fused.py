@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from statewise.architecture import Cell
+from statewise.cell import Cell
 from statewise.cells import GRU, LSTM, Elman, Residual
 from statewise.types import Fields, Parameters, Seen
 from statewise.unroll import scanning

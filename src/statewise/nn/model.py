@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from statewise import checkpoint
-from statewise.architecture import Architecture, Cell
+from statewise.architecture import Architecture
+from statewise.cell import Cell
 from statewise.errors import ArchitectureError
 from statewise.nn.fused import fused
 from statewise.program import Executor, Program

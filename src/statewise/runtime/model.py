@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from statewise import checkpoint
-from statewise.architecture import Architecture, Cell
+from statewise.architecture import Architecture
+from statewise.cell import Cell
 from statewise.errors import FileError
 from statewise.origin import Recorded
 from statewise.program import Executor, Program
