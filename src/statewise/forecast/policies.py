@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +20,8 @@ from statewise.forecast.walk import consume
 from statewise.state import State
 
 POLICIES = ("reset", "window", "seed", "carry")
+WORTH_PROCESSES = 6.0
+"""Seconds of work that pay for starting processes, each of which imports torch."""
 
 
 def compare_state_policies(
@@ -34,7 +37,7 @@ def compare_state_policies(
     time_col: str = "ds",
     target_col: str = "y",
     missing: Missing = "error",
-    n_jobs: int | None = -1,
+    n_jobs: int | None = None,
     on_repeat: Callable[[int], None] | None = None,
 ) -> Comparison:
     """Compare what may be done with the state between one-step forecasts, and the baselines.
@@ -60,7 +63,8 @@ def compare_state_policies(
         window: steps that the window policy reads.
         season: of the seasonal naive baseline.
         id_col, time_col, target_col, missing: as for `Forecaster.fit`.
-        n_jobs: how many processes, as joblib counts them.
+        n_jobs: how many processes, as joblib counts them; None starts one for each core, if the
+            first repeat takes long enough for that to pay.
         on_repeat: called after each repeat with how many are done.
 
     Returns:
@@ -117,16 +121,18 @@ def _parallel(
     window: int,
     repeats: int,
     n_jobs: int | None,
-) -> Iterable[dict[str, np.ndarray]]:
-    """The repeats in order, each in a process of its own where there are several."""
+) -> Iterator[dict[str, np.ndarray]]:
+    """The repeats in order, in processes of their own where that pays."""
     from joblib import Parallel, delayed
 
     each = [replace(settings, seed=settings.seed + index) for index in range(repeats)]
+    if n_jobs is None:
+        start = time.perf_counter()
+        yield one_repeat(each.pop(0), panel, policies, test, window)
+        left = (time.perf_counter() - start) * len(each)
+        n_jobs = -1 if left > WORTH_PROCESSES else 1
     jobs = [delayed(one_repeat)(own, panel, policies, test, window) for own in each]
-    results: Iterable[dict[str, np.ndarray]] = Parallel(
-        n_jobs=1 if repeats == 1 else n_jobs, return_as="generator"
-    )(jobs)
-    return results
+    yield from Parallel(n_jobs=n_jobs, return_as="generator")(jobs)
 
 
 def one_repeat(
