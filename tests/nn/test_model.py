@@ -173,6 +173,26 @@ def test_load_weights():
     assert model.fingerprint() == before
 
 
+def test_weights_may_be_given_at_once(x, monkeypatch):
+    expected = sw.nn.Model(CAUSAL, seed=4)
+    arrays = {name: a.detach().numpy().copy() for name, a in expected.weights().items()}
+    monkeypatch.setattr(sw.Architecture, "draw", None)
+    for given in (arrays, expected.weights()):
+        model = sw.nn.Model(CAUSAL, weights=given)
+        assert torch.equal(model(x)[0], expected(x)[0])
+        assert list(model.weights()) == list(CAUSAL.parameters)
+        with torch.no_grad():
+            model.weights()["0.W"].zero_()
+    assert arrays["0.W"].any(), "what was given is copied"
+    assert expected.weights()["0.W"].any()
+    assert (
+        sw.nn.Model(CAUSAL, weights=arrays, dtype=torch.float64).weights()["0.W"].dtype.itemsize
+        == 8
+    )
+    with pytest.raises(sw.FileError, match=r"'0.R' is missing, expected \(12, 3\)"):
+        sw.nn.Model(CAUSAL, weights={})
+
+
 WRONG = {
     "Model takes an Architecture, got 64; write sw.nn.Model.sw.Architecture": ((64,), {}),
     "executor must be one of auto, fused, reference, got 'gpu'": ((CAUSAL,), {"executor": "gpu"}),

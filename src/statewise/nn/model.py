@@ -30,6 +30,7 @@ class Model(nn.Module):
     Arguments:
         architecture: what the model is.
         seed: of the first weights; the same seed gives the same weights on every executor.
+        weights: arrays by full name to begin with, copied, instead of drawing any.
         executor: ``"auto"`` runs torch's own kernels wherever they give the reference's result;
             ``"reference"`` always runs the cells' equations step by step.
         dtype: what to compute in.
@@ -50,6 +51,7 @@ class Model(nn.Module):
         architecture: Architecture,
         *,
         seed: int = 0,
+        weights: Mapping[str, Array] | None = None,
         executor: str = "auto",
         dtype: torch.dtype = torch.float32,
         device: torch.device | str | None = None,
@@ -75,9 +77,13 @@ class Model(nn.Module):
         }
         for block in self._program.blocks:
             self.add_module(block, nn.Module())
-        for name, value in architecture.draw(seed).items():
+        if weights is not None:
+            check_weights(architecture, weights)
+        values = architecture.draw(seed) if weights is None else weights
+        for name in architecture.parameters:
             block, _, own = name.partition(".")
-            tensor = torch.as_tensor(value).to(dtype=dtype, device=device)
+            given = torch.as_tensor(values[name]).detach()
+            tensor = given.to(dtype=dtype, device=device, copy=True)
             self.get_submodule(block).register_parameter(_attribute(own), nn.Parameter(tensor))
         self.register_buffer("_like", torch.zeros((), dtype=dtype, device=device), persistent=False)
 
@@ -217,9 +223,8 @@ def load(
     """
     architecture, arrays = read_model(path, cells)
     dtypes = {torch.as_tensor(array).dtype for array in arrays.values()} or {torch.float32}
-    model = Model(architecture, executor=executor, dtype=dtypes.pop(), device=device)
-    model.load_weights(arrays)
-    return model.eval()
+    dtype = dtypes.pop()
+    return Model(architecture, weights=arrays, executor=executor, dtype=dtype, device=device).eval()
 
 
 class _Origin:
