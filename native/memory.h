@@ -1,0 +1,62 @@
+// Aligned memory: owned buffers, and scratch that a thread keeps between calls.
+#pragma once
+
+#include <cstddef>
+#include <cstdlib>
+#include <new>
+#include <utility>
+
+#include "kernels.h"
+
+namespace statewise {
+
+constexpr std::size_t alignment = 64;
+
+inline std::size_t rounded(std::size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
+
+// Bytes aligned to a cache line, zero at first.
+class Buffer {
+ public:
+  Buffer() = default;
+  explicit Buffer(std::size_t bytes);
+  ~Buffer() { std::free(data_); }
+  Buffer(Buffer&& other) noexcept { swap(other); }
+  Buffer& operator=(Buffer&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+  void* data() const { return data_; }
+  float* floats() const { return static_cast<float*>(data_); }
+  std::size_t size() const { return size_; }
+
+ private:
+  void swap(Buffer& other) {
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+  }
+  void* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+// Hands out parts of one block. Measured first with a null block, then taken in the same order.
+class Arena {
+ public:
+  explicit Arena(char* block = nullptr) : block_(block) {}
+  template <class T>
+  T* take(i64 count) {
+    const std::size_t at = used_;
+    used_ += rounded(std::size_t(count) * sizeof(T));
+    return block_ ? reinterpret_cast<T*>(block_ + at) : nullptr;
+  }
+  std::size_t used() const { return used_; }
+
+ private:
+  char* block_;
+  std::size_t used_ = 0;
+};
+
+// Scratch of the calling thread, at least this many bytes; not cleared. Large blocks are given
+// back by the next call that needs little.
+char* scratch(std::size_t bytes);
+
+}  // namespace statewise
