@@ -173,7 +173,7 @@ nb::object NamedProgram::call(nb::handle x, nb::handle arrays, nb::handle initia
   return nb::make_tuple(y, after);
 }
 
-// Handles are slot + generation * 2^32. Slots in use here are marked busy, so that neither this
+// Handles are slot + generation * 2^32; the generation is odd while the slot is open. Slots in use here are marked busy, so that neither this
 // call nor another thread's steps one of them twice at once.
 nb::object NamedProgram::step_slots(nb::handle x, nb::handle handles, nb::handle table,
                                     nb::handle generations, nb::handle busy,
@@ -205,7 +205,7 @@ nb::object NamedProgram::step_slots(nb::handle x, nb::handle handles, nb::handle
   for (i64 i = 0; i < rows; ++i) {
     const i64 slot = given[i] & 0xffffffff;
     const char* wrong = nullptr;
-    if (slot >= capacity || generation[slot] != given[i] >> 32)
+    if (slot >= capacity || generation[slot] != given[i] >> 32 || !(given[i] >> 32 & 1))
       wrong = "is not open: it was closed, or belongs to another table";
     else if (marks[slot])
       wrong = "is listed twice in one call, or being stepped by another thread";

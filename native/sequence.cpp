@@ -99,7 +99,9 @@ void forward(const Sequence& job, const Division& division, const Member& me, ch
   const Workspace work(arena, job, most_rows_of(job.rows, division));
   std::memset(work.zeros, 0, std::size_t(units) * sizeof(float));
   const i64 ahead = steps_ahead(job, most_rows_of(job.rows, division));
-  const bool products_ahead = job.steps > 1 || job.gates;
+  // Rows that fill a tile use a panel of W well enough at every step; fewer do so only when the
+  // products of many steps are computed together.
+  const bool products_ahead = job.steps > 1 && rows.last - rows.first < 8;
   const bool lstm = layer.cell == Cell::lstm;
 
   for (i64 start = 0; start < job.steps; start += ahead) {
