@@ -124,6 +124,10 @@ void check_weights(Cell cell, i64 inputs, i64 units, nb::handle W, nb::handle R,
 }
 
 void bind_layer(nb::module_& module) {
+  module.def("stride", [](const std::string& name, i64 units) {
+    if (units < 1) throw std::invalid_argument("units must be at least 1");
+    return gates_stride(current(), cell_named(name), units);
+  });
   nb::class_<Layer>(module, "Layer", "One layer's weights, packed for its kernels.")
       .def("__init__",
            [](Layer* self, const std::string& name, i64 inputs, i64 units, nb::handle W,
@@ -140,7 +144,6 @@ void bind_layer(nb::module_& module) {
            nb::arg("cell"), nb::arg("inputs"), nb::arg("units"), nb::arg("W"), nb::arg("R"),
            nb::arg("b"), nb::arg("m").none(), nb::arg("half") = false,
            nb::arg("backward") = false)
-      .def_prop_ro("stride", [](const Layer& self) { return self.stride; })
       .def("forward", forward_of, nb::arg("x"), nb::arg("h0"), nb::arg("c0").none(),
            nb::arg("reset").none(), nb::arg("h_init").none(), nb::arg("c_init").none(),
            nb::arg("lengths").none(), nb::arg("save"))

@@ -12,17 +12,20 @@ i64 round_up(i64 value, i64 unit) { return (value + unit - 1) / unit * unit; }
 
 }  // namespace
 
+i64 gates_stride(const Kernels& kernels, Cell cell, i64 units) {
+  return gates_of(cell) > 1 ? 4 * round_up(units, kernels.width) : plain_columns(kernels, units);
+}
+
 Layer::Layer(const Kernels& table, Cell cell, i64 inputs, i64 units, const float* W,
              const float* R, const float* b, const float* m, Options options)
     : kernels(table), cell(cell), inputs(inputs), units(units) {
   pad = round_up(units, kernels.width);
-  slots = cell == Cell::lstm || gates_of(cell) == 3 ? 4 : 1;
   owned_.reserve(8);
   weights.units = units;
   weights.inputs = inputs;
   weights.pad = pad;
   weights.relu = cell == Cell::elman_relu;
-  stride = slots > 1 ? slots * pad : plain_columns(kernels, units);
+  stride = gates_stride(kernels, cell, units);
   if (options.backward)
     pack_backward(W, R);
   else

@@ -13,6 +13,9 @@ enum class Cell { elman_tanh, elman_relu, lstm, gru_after, gru_before };
 // Gates in the files' order; each gate is `units` rows of W and R.
 inline int gates_of(Cell cell) { return cell == Cell::lstm ? 4 : cell <= Cell::elman_relu ? 1 : 3; }
 
+// Floats of a row of gates: one step of one row.
+i64 gates_stride(const Kernels& kernels, Cell cell, i64 units);
+
 struct Options {
   bool half = false;      // weights in bfloat16
   bool backward = false;  // pack what backward needs instead of what forward needs
@@ -29,7 +32,6 @@ class Layer {
   const Cell cell;
   const i64 inputs, units;
   i64 pad;     // floats of a slot
-  i64 slots;   // slots of a row of gates
   i64 stride;  // floats of a row of gates
   CellWeights weights{};
   Panels W_back, R_back, Rn_back;  // transposed; only with Options::backward

@@ -22,7 +22,7 @@ from statewise.types import Parameters
 def _loaded() -> tuple[Any, str | None]:
     """The native module, or None and why it is missing."""
     try:
-        from statewise import _native  # type: ignore[attr-defined]
+        from statewise import _native
     except ImportError as error:
         return None, str(error)
     return _native, None
@@ -96,6 +96,11 @@ def kernel(cell: Cell) -> str | None:
     if type(cell) is Elman and cell.activation in ("tanh", "relu"):
         return f"elman_{cell.activation}"
     return None
+
+
+def stride(name: str, units: int) -> int:
+    """Floats that a layer keeps for backward for one row and step, besides c."""
+    return int(native().stride(name, units))
 
 
 def layer(cell: Cell, p: Parameters, *, half: bool = False, backward: bool = False) -> Any:

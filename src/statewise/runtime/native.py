@@ -141,8 +141,8 @@ class NativeExecutor(Executor):
         ]
         if fresh is None or when.reset is None:
             return {name: state[name] for name in names}
-        restarted = when.reset.any(axis=1)[:, None]
-        return {name: np.where(restarted, fresh[name], state[name]) for name in names}
+        restarted = np.any(when.reset, axis=1, keepdims=True)
+        return {name: np.asarray(np.where(restarted, fresh[name], state[name])) for name in names}
 
 
 def _contiguous(state: State) -> dict[str, np.ndarray]:

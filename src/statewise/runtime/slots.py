@@ -19,7 +19,8 @@ class SlotTable:
 
     A step of any set of sessions reads and writes their rows where they lie. A slot is named by a
     handle that also holds how often the slot was opened, so a handle that was closed raises,
-    whoever has the slot now.
+    whoever has the slot now. Threads may step different sessions at once; calls for one session
+    must follow one another, and one that meets a step of it raises.
 
     Arguments:
         program: the model, from `statewise.load`.
@@ -102,7 +103,11 @@ class SlotTable:
         """Give a slot back. Its handle, and every copy of it, is stale from now on."""
         with self._lock:
             index = self._find(slot)
+            # Stale first: a step that began before is seen as busy, one that begins now is refused.
             self._generations[index] += 1
+            if self._busy[index]:
+                self._generations[index] -= 1
+                raise SlotError(f"slot {index} is being stepped by another thread")
             self._free.append(index)
 
     def step(self, slots: Sequence[int] | np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -136,7 +141,9 @@ class SlotTable:
         """The state of a session, one row, in memory of its own."""
         with self._lock:
             index = self._find(slot)
-            arrays = {name: column[index : index + 1].copy() for name, column in self._fields.items()}
+            arrays = {
+                name: column[index : index + 1].copy() for name, column in self._fields.items()
+            }
             position = self._positions[index : index + 1].copy()
         return State(arrays, position, origin=self.program._origin)
 
