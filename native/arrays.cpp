@@ -2,6 +2,8 @@
 
 #include <stdexcept>
 
+#include "memory.h"
+
 namespace statewise {
 
 std::string described(PyObject* object) {
@@ -69,5 +71,22 @@ float* writable_floats(nb::handle object, const char* name, Shape shape) {
 
 nb::object new_floats(Shape shape) { return made(shape, false); }
 nb::object zero_floats(Shape shape) { return made(shape, true); }
+
+nb::object kept_floats(Shape shape) {
+  npy_intp lengths[4];
+  int axes = 0;
+  std::size_t count = 1;
+  for (i64 length : shape) {
+    lengths[axes++] = npy_intp(length);
+    count *= std::size_t(length);
+  }
+  void* block = take_block(count * sizeof(float));
+  nb::capsule owner(block, [](void* held) noexcept { give_block(held); });
+  nb::object array = nb::steal(PyArray_SimpleNewFromData(axes, lengths, NPY_FLOAT32, block));
+  if (!array) throw nb::python_error();
+  if (PyArray_SetBaseObject(reinterpret_cast<PyArrayObject*>(array.ptr()), owner.release().ptr()))
+    throw nb::python_error();
+  return array;
+}
 
 }  // namespace statewise

@@ -56,6 +56,8 @@ float* writable_floats(nb::handle object, const char* name, Shape shape);
 // A new array; its memory is not cleared.
 nb::object new_floats(Shape shape);
 nb::object zero_floats(Shape shape);
+// The same from blocks that are kept for the next call: what is saved for backward.
+nb::object kept_floats(Shape shape);
 inline void seal(PyObject* array) {
   PyArray_CLEARFLAGS(reinterpret_cast<PyArrayObject*>(array), NPY_ARRAY_WRITEABLE);
 }

@@ -40,8 +40,8 @@ nb::tuple forward_of(const Layer& layer, nb::handle x, nb::handle h0, nb::handle
   nb::object y = new_floats({job.rows, job.steps, layer.units});
   nb::object h = new_floats({job.rows, layer.units});
   nb::object c = lstm ? new_floats({job.rows, layer.units}) : nb::none();
-  nb::object gates = save ? new_floats({job.rows * job.steps, layer.stride}) : nb::none();
-  nb::object cells = save && lstm ? new_floats({job.rows, job.steps, layer.units}) : nb::none();
+  nb::object gates = save ? kept_floats({job.rows * job.steps, layer.stride}) : nb::none();
+  nb::object cells = save && lstm ? kept_floats({job.rows, job.steps, layer.units}) : nb::none();
   job.y = data<float>(y.ptr());
   job.h = data<float>(h.ptr());
   if (lstm) job.c = data<float>(c.ptr());

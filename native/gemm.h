@@ -55,60 +55,72 @@ static i64 tn_work(i64 n) {
   return tn_chunk * (groups * tn_rows + tn_vectors * V) + 2 * V;
 }
 
-// sums[M][N] over rows r of a[r][M] * b[r][N], both packed.
+// sums[tn_rows][N] over rows r of a[r][tn_rows] * b[r][N], both packed.
+template <int N>
 static void tn_tile(vf* sums, const float* a, const float* b, i64 rows) {
-  vf acc[tn_rows][tn_vectors] = {};
+  vf acc[tn_rows][N] = {};
 #pragma GCC unroll 1
-  for (i64 r = 0; r < rows; ++r, a += tn_rows, b += tn_vectors * V) {
-    vf right[tn_vectors];
+  for (i64 r = 0; r < rows; ++r, a += tn_rows, b += N * V) {
+    vf right[N];
 #pragma GCC unroll 8
-    for (int j = 0; j < tn_vectors; ++j) right[j] = load(b + j * V);
+    for (int j = 0; j < N; ++j) right[j] = load(b + j * V);
 #pragma GCC unroll 8
     for (int i = 0; i < tn_rows; ++i) {
       const vf factor = splat(a[i]);
 #pragma GCC unroll 8
-      for (int j = 0; j < tn_vectors; ++j) acc[i][j] += right[j] * factor;
+      for (int j = 0; j < N; ++j) acc[i][j] += right[j] * factor;
     }
   }
 #pragma GCC unroll 8
   for (int i = 0; i < tn_rows; ++i)
 #pragma GCC unroll 8
-    for (int j = 0; j < tn_vectors; ++j) sums[i * tn_vectors + j] = acc[i][j];
+    for (int j = 0; j < N; ++j) sums[i * N + j] = acc[i][j];
+}
+
+static constexpr void (*tn_tiles[4])(vf*, const float*, const float*, i64) = {
+    tn_tile<1>, tn_tile<2>, tn_tile<tn_vectors == 2 ? 2 : 3>, tn_tile<tn_vectors>};
+
+// Groups of tn_rows columns, each with its rows one after the other.
+static void tn_pack(float* to, i64 rows, const float* const* a, i64 offset, i64 n) {
+  for (i64 first = 0; first < n; first += tn_rows, to += tn_chunk * tn_rows) {
+    const i64 width = n - first;
+    float* row = to;
+    for (i64 r = 0; r < rows; ++r, row += tn_rows) {
+      const float* from = a[r] + offset + first;
+      if (width >= tn_rows)
+        __builtin_memcpy(row, from, tn_rows * sizeof(float));
+      else
+        for (i64 i = 0; i < tn_rows; ++i) row[i] = i < width ? from[i] : 0.0f;
+    }
+  }
 }
 
 static void gemm_tn(i64 rows, const float* const* a, i64 offset, i64 n, const float* const* b,
                     i64 m, float* C, i64 stride, float* work) {
-  constexpr i64 lanes = tn_vectors * V;
   const i64 groups = (n + tn_rows - 1) / tn_rows;
   float* right = work;
-  float* left = work + tn_chunk * lanes;
+  float* left = work + tn_chunk * tn_vectors * V;
   vf sums[tn_rows * tn_vectors];
   for (i64 start = 0; start < rows; start += tn_chunk) {
     const i64 count = least(tn_chunk, rows - start);
-    for (i64 g = 0; g < groups; ++g) {
-      const i64 width = least(tn_rows, n - g * tn_rows);
-      float* to = left + g * tn_chunk * tn_rows;
-      for (i64 r = 0; r < count; ++r, to += tn_rows) {
-        const float* from = a[start + r] + offset + g * tn_rows;
-        for (i64 i = 0; i < tn_rows; ++i) to[i] = i < width ? from[i] : 0.0f;
-      }
-    }
-    for (i64 column = 0; column < m; column += lanes) {
+    tn_pack(left, count, a + start, offset, n);
+    i64 vectors;
+    for (i64 column = 0; column < m; column += vectors * V) {
+      vectors = least(tn_vectors, (m - column + V - 1) / V);
+      float* packed = right;
       for (i64 r = 0; r < count; ++r)
-        for (int j = 0; j < tn_vectors; ++j) {
-          const i64 left_over = m - column - j * V;
-          const vf v = left_over > 0 ? load(b[start + r] + column + j * V, left_over) : vf{};
-          store(right + r * lanes + j * V, v);
+        for (i64 j = 0; j < vectors; ++j, packed += V) {
+          const i64 at = column + j * V;
+          store(packed, load(b[start + r] + at, m - at));
         }
       for (i64 g = 0; g < groups; ++g) {
-        tn_tile(sums, left + g * tn_chunk * tn_rows, right, count);
+        tn_tiles[vectors - 1](sums, left + g * tn_chunk * tn_rows, right, count);
         const i64 height = least(tn_rows, n - g * tn_rows);
         for (i64 i = 0; i < height; ++i)
-          for (int j = 0; j < tn_vectors; ++j) {
-            const i64 left_over = m - column - j * V;
-            if (left_over <= 0) continue;
-            float* to = C + (g * tn_rows + i) * stride + column + j * V;
-            store(to, load(to, left_over) + sums[i * tn_vectors + j], left_over);
+          for (i64 j = 0; j < vectors; ++j) {
+            const i64 at = column + j * V;
+            float* to = C + (g * tn_rows + i) * stride + at;
+            store(to, load(to, m - at) + sums[i * vectors + j], m - at);
           }
       }
     }
@@ -116,7 +128,18 @@ static void gemm_tn(i64 rows, const float* const* a, i64 offset, i64 n, const fl
 }
 
 static void column_sums(i64 rows, const float* const* a, i64 offset, i64 n, float* out) {
-  for (i64 column = 0; column < n; column += V) {
+  i64 column = 0;
+  for (; column + 4 * V <= n; column += 4 * V) {
+    vf total[4];
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) total[j] = load(out + column + j * V);
+    for (i64 r = 0; r < rows; ++r)
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; ++j) total[j] += load(a[r] + offset + column + j * V);
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) store(out + column + j * V, total[j]);
+  }
+  for (; column < n; column += V) {
     const i64 width = n - column;
     vf total = load(out + column, width);
     for (i64 r = 0; r < rows; ++r) total += load(a[r] + offset + column, width);

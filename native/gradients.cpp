@@ -182,10 +182,15 @@ void run_member(Shared& all, const Division& division, const Member& me, float* 
 void run_backward(const Sequence& job, const Gradients& out) {
   const Layer& layer = *job.layer;
   const i64 state = job.rows * layer.pad, steps = job.rows * job.steps;
+  const Division division = divide(job.rows, job.steps, 3 * layer.bytes(), 6);
+  const std::size_t work = rounded(std::size_t(layer.kernels.tn_work(layer.units)) * sizeof(float));
   const Buffer carried(std::size_t(3 * state + layer.units) * sizeof(float));
   float* dh = carried.floats();
-  const Buffer sums(std::size_t(steps * layer.stride) * sizeof(float));
-  Shared all{job, out, sums.floats(), dh, dh + state, dh + 2 * state, dh + 3 * state,
+  // Every member's work, and then the gradients of all sums, whose padding the kernels clear.
+  char* block = scratch(work * std::size_t(division.members) +
+                        std::size_t(steps * layer.stride) * sizeof(float));
+  float* sums = reinterpret_cast<float*>(block + work * std::size_t(division.members));
+  Shared all{job, out, sums, dh, dh + state, dh + 2 * state, dh + 3 * state,
              {}, {}, {}, {}, {}};
   for (i64 row = 0; row < job.rows; ++row) {
     copy_or_clear(all.dh + row * layer.pad, out.dh ? out.dh + row * layer.units : nullptr,
@@ -202,13 +207,9 @@ void run_backward(const Sequence& job, const Gradients& out) {
       if (out.dx) all.dx.push_back(out.dx + at * layer.inputs);
     }
   }
-  const Division division = divide(job.rows, job.steps, 3 * layer.bytes(), 6);
-  const i64 work = layer.kernels.tn_work(layer.units);
-  const std::size_t each = rounded(std::size_t(work) * sizeof(float));
-  char* block = scratch(each * std::size_t(division.members));
   together(division.members, [&](const Member& me) {
     run_member(all, {me.count, division.by_rows}, me,
-               reinterpret_cast<float*>(block + each * std::size_t(me.index)));
+               reinterpret_cast<float*>(block + work * std::size_t(me.index)));
   });
   for (i64 row = 0; row < job.rows; ++row) {
     std::memcpy(out.dh0 + row * layer.units, all.dh + row * layer.pad,

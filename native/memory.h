@@ -59,4 +59,9 @@ class Arena {
 // back by the next call that needs little.
 char* scratch(std::size_t bytes);
 
+// Blocks that come and go at every step of a training run: kept when given back, up to 256 MB in
+// all, since memory fresh from the system costs a page fault every 4 KB.
+void* take_block(std::size_t bytes);
+void give_block(void* block);
+
 }  // namespace statewise

@@ -29,9 +29,9 @@ class Model(nn.Module):
     Arguments:
         architecture: what the model is.
         seed: of the first weights; the same seed gives the same weights on every executor.
-        executor: ``"auto"`` runs native kernels in float32 on the CPU, and torch's own wherever they
-            give the reference's result;
-            ``"reference"`` always runs the cells' equations step by step.
+        executor: ``"auto"`` runs native kernels in float32 on the CPU, and elsewhere torch's own
+            wherever they give the reference's result; ``"reference"`` always runs the cells'
+            equations step by step.
         dtype: what to compute in.
         device: where to.
 
@@ -75,6 +75,12 @@ class Model(nn.Module):
             block, _, own = name.partition(".")
             tensor = torch.as_tensor(value).to(dtype=dtype, device=device)
             self.get_submodule(block).register_parameter(_escaped(own), nn.Parameter(tensor))
+        # Blocks whose parameters torch knows by their own names: looked up without renaming.
+        self._unnested = {
+            block
+            for block in self._program.blocks
+            if not any("__" in name for name in self.get_submodule(block)._parameters)
+        }
         self.register_buffer("_like", torch.zeros((), dtype=dtype, device=device), persistent=False)
 
     # Running
@@ -149,8 +155,11 @@ class Model(nn.Module):
 
     def _parameters_by_layer(self) -> dict[str, Parameters]:
         return {
-            layer: {_unescaped(name): value for name, value in block._parameters.items()}
-            for layer, block in self.named_children()
+            layer: block._parameters
+            if layer in self._unnested
+            else {_unescaped(name): value for name, value in block._parameters.items()}
+            for layer, block in self._modules.items()
+            if block is not None
         }
 
     # Weights
@@ -258,7 +267,13 @@ def _fingerprint(model: Model, versions: Any) -> str:
 
 def _versions(model: Model) -> tuple[tuple[int, int], ...]:
     """Changes whenever a weight does: torch counts the writes to each tensor."""
-    return tuple((p.data_ptr(), p._version) for p in model.parameters())
+    return tuple(
+        (p.data_ptr(), p._version)
+        for block in model._modules.values()
+        if block is not None
+        for p in block._parameters.values()
+        if p is not None
+    )
 
 
 def _escaped(name: str) -> str:

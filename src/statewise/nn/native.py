@@ -7,6 +7,7 @@ gradients of gradients build the model with ``executor="reference"``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -41,8 +42,8 @@ def whole(
     reset = None if when.reset_steps is None else torch.from_numpy(when.reset_steps)
     lengths = None if when.lengths is None else torch.from_numpy(when.lengths)
     save = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
-    name = kernels.kernel(cell)
-    y, h, c, _, _ = recurrent(*tensors, reset, lengths, name, save)
+    operator = recurrent if torch.compiler.is_compiling() or not _plain(tensors) else _recurrent
+    y, h, c, *_ = operator(*tensors, reset, lengths, kernels.kernel(cell), save)
     return y, {"h": h, "c": c} if "c" in s else {"h": h}, {}
 
 
@@ -74,15 +75,13 @@ def recurrent(
         kernel: a name from `statewise.kernels.kernel`.
         save: fill the last two results.
     """
-    packed = _layer(kernel, W, R, b, m, backward=False)
-    arrays = [x, h, c, reset, h_init, c_init, lengths]
-    made = packed.forward(*map(_numpy, arrays), save)
-    return tuple(x.new_empty(0) if array is None else torch.from_numpy(array) for array in made)  # type: ignore[return-value]
+    made = _forward(x, h, c, W, R, b, m, h_init, c_init, reset, lengths, kernel, save)
+    return tuple(x.new_empty(0) if tensor is None else tensor for tensor in made)  # type: ignore[return-value]
 
 
 @recurrent.register_fake
 def _(
-    x: Tensor, h: Tensor, c: Tensor | None, W: Tensor, R: Tensor, *rest: Any
+    x: Tensor, h: Tensor, c: Tensor | None, _W: Tensor, R: Tensor, *rest: Any
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     *_, kernel, save = rest
     rows, steps, units = x.shape[0], x.shape[1], R.shape[1]
@@ -117,11 +116,9 @@ def recurrent_backward(
     dc: Tensor | None,
 ) -> list[Tensor]:
     """Gradients of x, W, R, b, m, h, c, h_init and c_init, empty where there is none."""
-    packed = _layer(kernel, W, R, b, m, backward=True)
-    arrays = [x, h, c, reset, h_init, c_init, lengths, y, gates]
-    arrays += [None if c is None else cells, dy, dh, None if c is None else dc]
-    made = packed.backward(*map(_numpy, arrays), inputs)
-    return [x.new_empty(0) if array is None else torch.from_numpy(array) for array in made]
+    tensors = (x, h, c, W, R, b, m, h_init, c_init, reset, lengths)
+    made = _backward(tensors, kernel, inputs, y, gates, cells, dy, dh, dc)
+    return [x.new_empty(0) if tensor is None else tensor for tensor in made]
 
 
 @recurrent_backward.register_fake
@@ -143,28 +140,103 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> Non
     ctx.set_materialize_grads(False)
 
 
-def _backward(ctx: Any, dy: Any, dh: Any, dc: Any, *_: Any) -> tuple[Tensor | None, ...]:
+def _operator_backward(ctx: Any, dy: Any, dh: Any, dc: Any, *_: Any) -> tuple[Any, ...]:
     *tensors, y, gates, cells = ctx.saved_tensors
-    given = [None if g is None else g.contiguous() for g in (dy, dh, dc)]
-    dx, dW, dR, db, dm, dh0, dc0, dh_init, dc_init = recurrent_backward(
-        *tensors, ctx.kernel, ctx.needs_input_grad[0], y, gates, cells, *given
-    )
-    gradients = (dx, dh0, dc0, dW, dR, db, dm, dh_init, dc_init)
-    wanted = [
-        gradient if needed else None
-        for gradient, needed in zip(gradients, ctx.needs_input_grad, strict=False)
-    ]
+    needed = ctx.needs_input_grad
+    made = recurrent_backward(*tensors, ctx.kernel, needed[0], y, gates, cells, *_dense(dy, dh, dc))
+    return _arranged(made, needed)
+
+
+recurrent.register_autograd(_operator_backward, setup_context=_setup)
+
+
+class _Recurrent(torch.autograd.Function):
+    """The same without the operator's dispatch, which takes longer than a small layer does."""
+
+    @staticmethod
+    def forward(ctx: Any, *given: Any) -> tuple[Any, ...]:
+        *tensors, kernel, _ = given
+        y, h, c, gates, cells = _forward(*given)
+        ctx.kernel = kernel
+        ctx.save_for_backward(*tensors, y, gates, cells)
+        ctx.set_materialize_grads(False)
+        return y, h, c
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, dy: Any, dh: Any, dc: Any) -> tuple[Any, ...]:
+        *tensors, y, gates, cells = ctx.saved_tensors
+        needed = ctx.needs_input_grad
+        made = _backward(tensors, ctx.kernel, needed[0], y, gates, cells, *_dense(dy, dh, dc))
+        return _arranged(made, needed)
+
+
+def _recurrent(*given: Any) -> Any:
+    return _Recurrent.apply(*given) if given[-1] else _forward(*given)  # type: ignore[no-untyped-call]
+
+
+def _plain(tensors: Sequence[Tensor | None]) -> bool:
+    """No subclasses, such as those that stand for tensors while a model is traced."""
+    return all(t is None or type(t) in (Tensor, torch.nn.Parameter) for t in tensors)
+
+
+def _forward(
+    x: Tensor,
+    h: Tensor,
+    c: Tensor | None,
+    W: Tensor,
+    R: Tensor,
+    b: Tensor,
+    m: Tensor | None,
+    h_init: Tensor | None,
+    c_init: Tensor | None,
+    reset: Tensor | None,
+    lengths: Tensor | None,
+    kernel: str,
+    save: bool,
+) -> list[Tensor | None]:
+    packed = _layer(kernel, W, R, b, m, backward=False)
+    made = packed.forward(*map(_numpy, (x, h, c, reset, h_init, c_init, lengths)), save)
+    return [None if array is None else torch.from_numpy(array) for array in made]
+
+
+def _backward(
+    tensors: Sequence[Tensor | None],
+    kernel: str,
+    inputs: bool,
+    y: Tensor,
+    gates: Tensor,
+    cells: Tensor | None,
+    *gradients: Tensor | None,
+) -> list[Tensor | None]:
+    """Gradients of x, W, R, b, m, h, c, h_init and c_init, None where there is none."""
+    x, h, c, W, R, b, m, h_init, c_init, reset, lengths = tensors
+    dy, dh, dc = gradients
+    if c is None:
+        cells = dc = None
+    packed = _layer(kernel, W, R, b, m, backward=True)
+    arrays = [x, h, c, reset, h_init, c_init, lengths, y, gates, cells, dy, dh, dc]
+    made = packed.backward(*map(_numpy, arrays), inputs)
+    return [None if array is None else torch.from_numpy(array) for array in made]
+
+
+def _dense(*gradients: Tensor | None) -> list[Tensor | None]:
+    return [None if gradient is None else gradient.contiguous() for gradient in gradients]
+
+
+def _arranged(made: Sequence[Tensor | None], needed: Sequence[bool]) -> tuple[Any, ...]:
+    """Gradients in the order of the operator's arguments, None where they are not needed."""
+    dx, dW, dR, db, dm, dh, dc, dh_init, dc_init = made
+    gradients = (dx, dh, dc, dW, dR, db, dm, dh_init, dc_init)
+    wanted = [g if need else None for g, need in zip(gradients, needed, strict=False)]
     return (*wanted, None, None, None, None)
-
-
-recurrent.register_autograd(_backward, setup_context=_setup)
 
 
 def _numpy(tensor: Tensor | None) -> Any:
     return None if tensor is None else tensor.detach().numpy()
 
 
-def _layer(kernel: str, W: Tensor, R: Tensor, b: Tensor, m: Tensor | None, backward: bool) -> Any:
+def _layer(kernel: str, W: Any, R: Any, b: Any, m: Any, backward: bool) -> Any:
     # Packed anew at every call: a weight can change in ways that torch does not count.
     arrays = [_numpy(tensor) for tensor in (W, R, b, m)]
     return kernels.native().Layer(
