@@ -142,10 +142,12 @@ void Program::step_member(const StepJob& job, StepWork& work, const Member& me,
     work.x[i] = embeds ? embedding_.data() + job.tokens[rows.first + i] * embedded_
                        : job.x + (rows.first + i) * inputs;
   const StepState* state = job.states;
+  float *spare = work.first, *taken = work.second;  // the inputs are in `taken`, if in either
   for (std::size_t index = 0; index < blocks.size(); ++index) {
     const Block& block = blocks[index];
     const bool last = index + 1 == blocks.size() && !has_linear_;
-    float* out = last ? job.y + rows.first * width : index % 2 ? work.second : work.first;
+    if (!last && !block.layer && !block.norm && !block.residuals) continue;  // the inputs pass
+    float* out = last ? job.y + rows.first * width : spare;
     const i64 wide = block.outputs;
     const Range units = share(wide, divided, kernels.width);
     const auto add_inputs = [&](i64 i, float* row) {
@@ -179,7 +181,7 @@ void Program::step_member(const StepJob& job, StepWork& work, const Member& me,
       }
       for (i64 i = 0; i < count; ++i) work.x[i] = work.h_out[i];
       ++state;
-    } else if (block.norm || block.residuals || last) {
+    } else {
       for (i64 i = 0; i < count; ++i) {
         float* row = out + i * wide;
         // A norm runs over the whole row: one member does it.
@@ -197,6 +199,7 @@ void Program::step_member(const StepJob& job, StepWork& work, const Member& me,
       }
     }
     team.wait();
+    std::swap(spare, taken);
   }
   if (has_linear_) {
     for (i64 i = 0; i < count; ++i) work.h_out[i] = job.y + (rows.first + i) * width;
@@ -215,6 +218,7 @@ struct Program::CallWork {
   float *first, *second, *rh;
   char* members;
   std::size_t each;
+  bool roomy;  // whether `first` and `second` hold activations
 };
 
 void Program::call(const CallJob& job) const {
@@ -247,23 +251,54 @@ void Program::call(const CallJob& job) const {
     work.rh = arena.take<float>(job.rows * pad);
     work.members = arena.take<char>(i64(each) * division.members);
     work.each = each;
+    work.roomy = tall || embeds;
     return work;
   };
   take(measure);
   Arena arena(scratch(measure.used()));
   const CallWork work = take(arena);
   together(division.members, [&](const Member& me) {
-    call_member(job, work, {me.count, division.by_rows}, me);
+    if (division.by_rows)
+      call_rows(job, work, share(job.rows, me), me, pad);
+    else
+      call_member(job, work, {me.count, false}, me);
   });
+}
+
+// These rows alone, as a call of their own in a part of the memory that no other member touches.
+void Program::call_rows(const CallJob& job, const CallWork& work, Range rows, const Member& me,
+                        i64 pad) const {
+  const i64 first = rows.first, at = first * job.steps;
+  const auto skip = [](auto* from, i64 count) { return from ? from + count : from; };
+  std::vector<LayerArrays> states;
+  const LayerArrays* given = job.states;
+  for (const Block& block : blocks) {
+    if (!block.layer) continue;
+    const i64 floats = first * block.layer->units;
+    states.push_back({skip(given->h0, floats), skip(given->c0, floats), skip(given->h_init, floats),
+                      skip(given->c_init, floats), skip(given->h, floats), skip(given->c, floats)});
+    ++given;
+  }
+  CallJob part{rows.last - first,
+               job.steps,
+               skip(job.x, at * inputs),
+               skip(job.tokens, at),
+               skip(job.reset, at),
+               skip(job.lengths, first),
+               states.data(),
+               job.y + at * width};
+  CallWork own = work;
+  own.first += own.roomy ? at * widest : 0;
+  own.second += own.roomy ? at * widest : 0;
+  own.rh += first * pad;
+  own.members += own.each * std::size_t(me.index);
+  call_member(part, own, {1, true}, {});
 }
 
 void Program::call_member(const CallJob& job, const CallWork& work, const Division& division,
                           const Member& me) const {
-  const bool by_rows = division.by_rows;
-  // Whatever is done row by row is divided by rows in either case; by units, members meet.
+  // Recurrent layers are divided by units here, everything else by rows.
   const Range mine = share(job.rows, me);
-  const Member alone{};
-  const Member& team = by_rows ? alone : me;
   char* block_memory = work.members + work.each * std::size_t(me.index);
   const auto length = [&](i64 row) { return job.lengths ? job.lengths[row] : job.steps; };
   const float* x = job.x;
@@ -275,7 +310,7 @@ void Program::call_member(const CallJob& job, const CallWork& work, const Divisi
                     embedding_.data() + job.tokens[row * job.steps + t] * columns,
                     std::size_t(columns) * sizeof(float));
     x = work.second;
-    team.wait();
+    me.wait();
   }
   const LayerArrays* state = job.states;
   for (std::size_t index = 0; index < blocks.size(); ++index) {
@@ -289,7 +324,7 @@ void Program::call_member(const CallJob& job, const CallWork& work, const Divisi
                         job.lengths,       out,           state->h,      state->c,
                         nullptr,           nullptr};
       forward(sequence, division, me, block_memory, work.rh);
-      team.wait();
+      me.wait();
       ++state;
     }
     for (i64 row = mine.first; row < mine.last; ++row) {
@@ -302,7 +337,7 @@ void Program::call_member(const CallJob& job, const CallWork& work, const Divisi
       for (int r = 0; r < block.residuals; ++r)
         kernels.add(count * wide, x + at * wide, out + at * wide);
     }
-    team.wait();
+    me.wait();
     x = out;
   }
   if (has_linear_) {

@@ -81,6 +81,8 @@ class Program {
   struct CallWork;
   void add(Block block);
   void step_member(const StepJob& job, StepWork& work, const Member& me, bool by_rows) const;
+  void call_rows(const CallJob& job, const CallWork& work, Range rows, const Member& me,
+                 i64 pad) const;
   void call_member(const CallJob& job, const CallWork& work, const Division& division,
                    const Member& me) const;
 

@@ -89,6 +89,11 @@ class Timeline:
         return None if self.reset is None else np.ascontiguousarray(self.reset)
 
     @cached_property
+    def pads_behind(self) -> bool:
+        """Whether padding only follows a row's steps, so that `lengths` says where it is."""
+        return self.valid is None or bool((self.valid[:, :-1] >= self.valid[:, 1:]).all())
+
+    @cached_property
     def lengths(self) -> np.ndarray | None:
         """How many steps of each row are not padding, (B,) int64 on the host, or None for all."""
         return None if self.valid is None else self.valid.sum(axis=1, dtype=np.int64)

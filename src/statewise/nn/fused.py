@@ -33,7 +33,8 @@ class Fused:
         if isinstance(cell, Residual):
             inner = self.whole(cell.inner, p, x, s, when, fresh)
             return None if inner is None else (x + inner[0], inner[1], {})
-        return native.whole(cell, p, x, s, when, fresh) if native.runs(cell, x) else None
+        runs = when.pads_behind and native.runs(cell, x)
+        return native.whole(cell, p, x, s, when, fresh) if runs else None
 
 
 fused = Fused()

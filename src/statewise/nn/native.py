@@ -85,11 +85,14 @@ def _(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     *_, kernel, save = rest
     rows, steps, units = x.shape[0], x.shape[1], R.shape[1]
-    nothing = x.new_empty(0)
+
+    def nothing() -> Tensor:
+        return x.new_empty(0)
+
     y = x.new_empty((rows, steps, units))
-    gates = x.new_empty((rows * steps, kernels.stride(kernel, units))) if save else nothing
-    cells = torch.empty_like(y) if save and c is not None else nothing
-    last = nothing if c is None else torch.empty_like(h)
+    gates = x.new_empty((rows * steps, kernels.stride(kernel, units))) if save else nothing()
+    cells = torch.empty_like(y) if save and c is not None else nothing()
+    last = nothing() if c is None else torch.empty_like(h)
     return y, torch.empty_like(h), last, gates, cells
 
 

@@ -45,7 +45,8 @@ class LayerByLayer:
         if type(cell) is Residual:
             inner = self.whole(cell.inner, p, x, s, when, fresh)
             return None if inner is None else (x + inner[0], inner[1], {})
-        packed = self._find(cell, p) if x.dtype == np.float32 else None
+        fits = x.dtype == np.float32 and when.pads_behind
+        packed = self._find(cell, p) if fits else None
         if packed is None:
             return None
         start = fresh() if when.reset is not None else {}
@@ -114,6 +115,7 @@ class NativeExecutor(Executor):
         )
         if self._carries:
             after |= self._carried(state, fresh, when)
+            after = {name: after[name] for name in self.architecture.fields}
         return y, State(after, when.position(state.position), origin=self.origin), {}
 
     def step(self, x: Array, state: State | None) -> tuple[Array, State]:
