@@ -13,10 +13,10 @@ from statewise.timeline import timeline
 from statewise.unroll import stepwise, unroll
 
 CELLS = {
-    "elman_tanh": lambda units: sw.Elman(units),
+    "elman_tanh": sw.Elman,
     "elman_relu": lambda units: sw.Elman(units, activation="relu"),
-    "lstm": lambda units: sw.LSTM(units),
-    "gru_after": lambda units: sw.GRU(units),
+    "lstm": sw.LSTM,
+    "gru_after": sw.GRU,
     "gru_before": lambda units: sw.GRU(units, reset="before"),
 }
 NAMES = ["x", "W", "R", "b", "m", "h", "c", "h_init", "c_init"]

@@ -74,7 +74,8 @@ table = sw.SlotTable(m, 4)
 slot = table.open(s.rows(0))
 table.step([slot], x[:1, 1])
 assert "torch" not in sys.modules
-print(m.executor, np.concatenate([y.ravel(), y_t.ravel(), table.read(slot)["0.h"].ravel()]).tolist())
+h = table.read(slot)["0.h"]
+print(m.executor, np.concatenate([y.ravel(), y_t.ravel(), h.ravel()]).tolist())
 """
 
 

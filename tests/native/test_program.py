@@ -77,7 +77,7 @@ def test_agrees_with_the_reference(isa, threads, name, shape):
     x, wide = inputs(architecture, *shape)
     found, expected = native(x), reference(wide)
     agree(found, expected)
-    y, after = found
+    _y, after = found
     masks = {"reset": reset, "lengths": lengths}
     agree(native(x, after, **masks), reference(wide, expected[1], **masks))
     given = native(x)[1].rows([0]) if shape[0] else None
@@ -183,7 +183,7 @@ def test_many_threads_may_call_one_model():
 def test_a_state_of_torch_or_of_a_file_is_taken(tmp_path):
     native, _ = pair(ARCHITECTURES["lstm"])
     x, _ = inputs(ARCHITECTURES["lstm"], 2, 5)
-    y, state = native(x)
+    _y, state = native(x)
     state.save(tmp_path / "s.safetensors")
     expected, _ = native.step(x[:, 0], state)
     found, _ = native.step(x[:, 0], sw.State.load(tmp_path / "s.safetensors"))
