@@ -90,7 +90,7 @@ static void elman_back(const CellWeights& w, const BackRows& rows, i64 first, i6
       const float* saved = rows.saved[i] + unit;
       float* gates = rows.gates[i] + unit;
       const vf kept = load(saved), dh = gradient(rows, i, unit, n);
-      const vf da = w.relu ? (kept < 0.0f ? vf{} : dh) : dh * (1.0f - kept * kept);
+      const vf da = w.relu ? (kept <= 0.0f ? vf{} : dh) : dh * (1.0f - kept * kept);
       store(gates, only(da, n));
     }
 }

@@ -1,6 +1,6 @@
 // `Program` in Python: a whole model in one call.
 
-#include <optional>
+#include <cstring>
 
 #include "bindings.h"
 
@@ -15,9 +15,11 @@ class NamedProgram {
  public:
   struct Field {
     nb::object name;
-    int layer;   // which recurrent layer, or -1: carried along as it is
+    int layer;   // which recurrent layer, or one of those below
     bool cell;   // c rather than h
   };
+  static constexpr int carried = -1;  // handed on as it is
+  static constexpr int output = -2;   // the last output
 
   explicit NamedProgram(i64 inputs) : program(current(), inputs) {
     if (inputs < 1) throw std::invalid_argument("inputs must be at least 1");
@@ -36,9 +38,9 @@ class NamedProgram {
     units_.push_back(units);
   }
 
-  void add_carried(nb::object name) { fields_.push_back({name, -1, false}); }
+  void add_carried(nb::object name) { fields_.push_back({name, carried, false}); }
+  void add_output(nb::object name) { fields_.push_back({name, output, false}); }
 
-  // Finds a field by the layer's number; fields of a layer follow one another.
   nb::object step(nb::handle x, nb::handle arrays, nb::handle position);
   nb::object call(nb::handle x, nb::handle arrays, nb::handle initial, nb::handle reset,
                   nb::handle lengths);
@@ -49,7 +51,7 @@ class NamedProgram {
   i64 slot_floats() const {
     i64 total = 0;
     for (const Field& field : fields_)
-      if (field.layer >= 0) total += units_[std::size_t(field.layer)];
+      if (field.layer != carried) total += field_width(field);
     return total;
   }
 
@@ -71,6 +73,10 @@ class NamedProgram {
     }
     nb::gil_scoped_release free;
     work();
+  }
+
+  i64 field_width(const Field& field) const {
+    return field.layer >= 0 ? units_[std::size_t(field.layer)] : program.width;
   }
 
   std::vector<Field> fields_;
@@ -102,24 +108,29 @@ nb::object NamedProgram::step(nb::handle x, nb::handle arrays, nb::handle positi
   for (const Field& field : fields_) {
     PyObject* before = PyDict_GetItem(arrays.ptr(), field.name.ptr());
     if (!before) return nb::none();
-    if (field.layer >= 0 && !fits(before, NPY_FLOAT32, {rows, units_[std::size_t(field.layer)]}))
+    if (field.layer != carried && !fits(before, NPY_FLOAT32, {rows, field_width(field)}))
       return nb::none();
   }
   nb::dict after;
+  float* remembered = nullptr;
   for (const Field& field : fields_) {
     PyObject* before = PyDict_GetItem(arrays.ptr(), field.name.ptr());
-    if (field.layer < 0) {
+    if (field.layer == carried) {
       PyDict_SetItem(after.ptr(), field.name.ptr(), before);
       continue;
     }
-    const i64 units = units_[std::size_t(field.layer)];
+    const i64 units = field_width(field);
     nb::object made = new_floats({rows, units});
+    seal(made.ptr());
+    PyDict_SetItem(after.ptr(), field.name.ptr(), made.ptr());
+    if (field.layer == output) {
+      remembered = data<float>(made.ptr());
+      continue;
+    }
     StepState& state = states[field.layer];
     (field.cell ? state.c : state.h) = data<float>(before);
     (field.cell ? state.c_out : state.h_out) = data<float>(made.ptr());
     (field.cell ? state.stride_c : state.stride_h) = units;
-    seal(made.ptr());
-    PyDict_SetItem(after.ptr(), field.name.ptr(), made.ptr());
   }
   nb::object y = new_floats({rows, program.width});
   npy_intp count = rows;
@@ -131,6 +142,8 @@ nb::object NamedProgram::step(nb::handle x, nb::handle arrays, nb::handle positi
   job.states = states;
   job.y = data<float>(y.ptr());
   run(double(rows), [&] { program.step(job); });
+  if (remembered)
+    std::memcpy(remembered, job.y, std::size_t(rows * program.width) * sizeof(float));
   return nb::make_tuple(y, after, moved);
 }
 
@@ -152,24 +165,37 @@ nb::object NamedProgram::call(nb::handle x, nb::handle arrays, nb::handle initia
       throw std::invalid_argument("tokens must lie in [0, " + std::to_string(program.inputs) + ")");
   std::vector<LayerArrays> states(units_.size());
   nb::dict after;
+  const float* remembered = nullptr;
+  float* remembers = nullptr;
   for (const Field& field : fields_) {
-    if (field.layer < 0) continue;
-    const i64 units = units_[std::size_t(field.layer)];
+    if (field.layer == carried) continue;
+    const i64 units = field_width(field);
     const char* name = nb::cast<const char*>(field.name);
     const float* before = floats(arrays[field.name], name, {rows, units});
+    nb::object made = new_floats({rows, units});
+    after[field.name] = made;
+    if (field.layer == output) {
+      remembered = before;
+      remembers = data<float>(made.ptr());
+      continue;
+    }
     const float* fresh =
         initial.is_none() ? nullptr : floats(initial[field.name], name, {rows, units});
-    nb::object made = new_floats({rows, units});
     LayerArrays& state = states[std::size_t(field.layer)];
     (field.cell ? state.c0 : state.h0) = before;
     (field.cell ? state.c_init : state.h_init) = fresh;
     (field.cell ? state.c : state.h) = data<float>(made.ptr());
-    after[field.name] = made;
   }
   nb::object y = new_floats({rows, steps, program.width});
   job.states = states.data();
   job.y = data<float>(y.ptr());
   run(double(rows) * double(steps), [&] { program.call(job); });
+  for (i64 row = 0; remembers && row < rows; ++row) {
+    const i64 count = job.lengths ? job.lengths[row] : steps;
+    const float* last = count ? job.y + (row * steps + count - 1) * program.width
+                              : remembered + row * program.width;
+    std::memcpy(remembers + row * program.width, last, std::size_t(program.width) * sizeof(float));
+  }
   return nb::make_tuple(y, after);
 }
 
@@ -218,9 +244,14 @@ nb::object NamedProgram::step_slots(nb::handle x, nb::handle handles, nb::handle
     slots[std::size_t(i)] = slot;
   }
   std::vector<StepState> layers(units_.size());
-  i64 offset = 0;
+  i64 offset = 0, remembers = -1;
   for (const Field& field : fields_) {
-    if (field.layer < 0) continue;
+    if (field.layer == carried) continue;
+    if (field.layer == output) {
+      remembers = offset;
+      offset += field_width(field);
+      continue;
+    }
     StepState& state = layers[std::size_t(field.layer)];
     (field.cell ? state.c : state.h) = states + offset;
     (field.cell ? state.c_out : state.h_out) = states + offset;
@@ -238,7 +269,13 @@ nb::object NamedProgram::step_slots(nb::handle x, nb::handle handles, nb::handle
     unmark(rows);
     throw;
   }
-  for (i64 i = 0; i < rows; ++i) ++data<i64>(positions.ptr())[slots[std::size_t(i)]];
+  for (i64 i = 0; i < rows; ++i) {
+    const i64 slot = slots[std::size_t(i)];
+    ++data<i64>(positions.ptr())[slot];
+    if (remembers >= 0)
+      std::memcpy(states + slot * width + remembers, job.y + i * program.width,
+                  std::size_t(program.width) * sizeof(float));
+  }
   unmark(rows);
   return y;
 }
@@ -266,6 +303,7 @@ void bind_program(nb::module_& module) {
       .def("add_identity",
            [](NamedProgram& self, int residuals) { self.program.add_identity(residuals); })
       .def("add_carried", &NamedProgram::add_carried)
+      .def("add_output", &NamedProgram::add_output)
       .def("set_linear",
            [](NamedProgram& self, nb::handle W, nb::handle b, bool half) {
              const float* matrix = floats(W, "W", {-1, self.program.width});

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -60,6 +60,13 @@ class Parameter:
     shape: tuple[int, ...]
     initializer: Initializer
     blocks: int = 1
+
+    def __post_init__(self) -> None:
+        given: Any = self.initializer
+        if isinstance(given, type) or not callable(given):
+            raise ArchitectureError(
+                f"a parameter needs an initialiser such as sw.Glorot(), got {given!r}"
+            )
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """The first value, float64."""
@@ -194,10 +201,13 @@ class Linear(Spec):
         inverse: bring the outputs back through the transforms that lead the layers, last first:
             the model then takes and predicts values in the units of its inputs, output j being
             the next value of feature j.
+        remember: keep the last output in the state, as ``outputs.y``: a forecast or a text then
+            goes on from the state alone.
     """
 
     units: int
     inverse: bool = False
+    remember: bool = False
 
     def __post_init__(self) -> None:
         positive(self, "units")
@@ -231,7 +241,10 @@ class Architecture(Spec):
         outputs: Linear | None = None,
     ) -> None:
         object.__setattr__(self, "inputs", inputs)
-        object.__setattr__(self, "layers", (layers,) if isinstance(layers, Cell) else tuple(layers))
+        listed: Any = (layers,) if isinstance(layers, Cell) else layers
+        if not isinstance(listed, Iterable):
+            raise ArchitectureError(f"layers must be a list of cells, got {layers!r}")
+        object.__setattr__(self, "layers", tuple(listed))
         object.__setattr__(self, "outputs", outputs)
         self._check()
 
@@ -292,12 +305,15 @@ class Architecture(Spec):
 
     @cached_property
     def fields(self) -> dict[str, Field]:
-        """Every state field by its full name, ``<layer>.<field>``."""
-        return {
+        """Every state field by its full name: ``<layer>.<field>``, ``outputs.y``."""
+        named = {
             f"{index}.{name}": field
             for index, (cell, width) in enumerate(zip(self.layers, self.widths, strict=False))
             for name, field in fields(cell, width).items()
         }
+        if self.outputs is not None and self.outputs.remember:
+            named["outputs.y"] = Field((self.outputs.units,))
+        return named
 
     @cached_property
     def parameters(self) -> dict[str, Parameter]:
@@ -336,7 +352,7 @@ class Architecture(Spec):
         """
         try:
             written = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ArchitectureError(f"the architecture is not JSON: {error}") from error
         if not isinstance(written, dict) or written.get("kind") != "Architecture":
             raise ArchitectureError("the JSON is not a statewise architecture")
@@ -358,7 +374,7 @@ class Architecture(Spec):
 def fields(cell: Cell, inputs: int) -> dict[str, Field]:
     """The state fields of a cell, shapes given bare turned into `Field`."""
     return {
-        name: value if isinstance(value, Field) else Field(tuple(value))
+        name: value if isinstance(value, Field) else Field(_shape(cell, name, value))
         for name, value in cell.state(inputs).items()
     }
 
@@ -366,9 +382,27 @@ def fields(cell: Cell, inputs: int) -> dict[str, Field]:
 def parameters(cell: Cell, inputs: int) -> dict[str, Parameter]:
     """The parameters of a cell, pairs given bare turned into `Parameter`."""
     return {
-        name: value if isinstance(value, Parameter) else Parameter(tuple(value[0]), value[1])
+        name: value if isinstance(value, Parameter) else _pair(cell, name, value)
         for name, value in cell.parameters(inputs).items()
     }
+
+
+def _pair(cell: Cell, name: str, value: Any) -> Parameter:
+    if not isinstance(value, Sequence) or len(value) != 2:
+        raise CellError(
+            f"{type(cell).__name__}: parameters gives {name!r} as {value!r}; give a shape and an "
+            "initialiser, such as ((8, inputs), sw.Glorot()), or a Parameter"
+        )
+    return Parameter(_shape(cell, name, value[0]), value[1])
+
+
+def _shape(cell: Cell, name: str, value: Any) -> tuple[int, ...]:
+    if not isinstance(value, Sequence) or not all(isinstance(axis, int) for axis in value):
+        raise CellError(
+            f"{type(cell).__name__} gives {name!r} the shape {value!r}; a shape is a tuple of "
+            "whole numbers without the batch, such as (8,)"
+        )
+    return tuple(value)
 
 
 def positive(spec: Any, *names: str) -> None:

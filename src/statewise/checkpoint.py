@@ -8,10 +8,9 @@ contents, so a file that was altered is refused. The formats are specified in do
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
+import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +29,8 @@ def write(
 ) -> None:
     """Write named arrays as a safetensors file of a kind, whole or not at all."""
     held = {name: _held(name, array) for name, array in arrays.items()}
-    full = {"format": kind, "version": VERSION, **metadata, "sha256": _digest(held)}
+    full = {**metadata, "format": kind, "version": VERSION}
+    full["sha256"] = _digest(held, full)
     with replacing(path) as temporary:
         temporary.write_bytes(_packed(held, full))
 
@@ -46,26 +46,21 @@ def read(path: str | Path, kind: str) -> tuple[dict[str, Array], dict[str, str]]
     from safetensors import SafetensorError, safe_open
 
     path = Path(path)
-    if not path.is_file():
-        raise FileError(f"there is no file {path}")
+    metadata = read_metadata(path, kind)
     try:
         with safe_open(path, framework="numpy") as file:
-            metadata = dict(file.metadata() or {})
             names = list(file.keys())
             codes = {file.get_slice(name).get_dtype() for name in names}
-        _check_kind(path, kind, metadata)
-        framework = "pt" if "BF16" in codes else "numpy"
-        if framework == "pt":
+        framework = "numpy"
+        if "BF16" in codes:
             _need_torch(path)
+            framework = "pt"
         with safe_open(path, framework=framework) as file:
             arrays = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
-        raise FileError(
-            f"{path} is not a readable safetensors file ({error}); it may be truncated, copy it "
-            "again"
-        ) from error
+        raise _unreadable(path, error) from error
     held = {name: _held(name, array) for name, array in arrays.items()}
-    if metadata.get("sha256") != _digest(held):
+    if metadata.get("sha256") != _digest(held, metadata):
         raise FileError(
             f"the contents of {path} do not match the SHA-256 it states: it was altered or damaged "
             "after it was written; copy it again from where it came"
@@ -73,35 +68,50 @@ def read(path: str | Path, kind: str) -> tuple[dict[str, Array], dict[str, str]]
     return arrays, metadata
 
 
+def read_metadata(path: str | Path, kind: str) -> dict[str, str]:
+    """The metadata of a file of a kind, without reading or checking its arrays."""
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    try:
+        if not path.is_file():
+            what = "is a folder, not a file" if path.is_dir() else "does not exist"
+            raise FileError(f"{path} {what}; expected a {kind} file")
+        with safe_open(path, framework="numpy") as file:
+            metadata = dict(file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise _unreadable(path, error) from error
+    _check_kind(path, kind, metadata)
+    return metadata
+
+
 def fingerprint(arrays: Mapping[str, Array]) -> str:
     """Sixteen hexadecimal digits for named arrays: equal for equal names, dtypes and values."""
-    return _digest({name: _held(name, array) for name, array in arrays.items()})[:16]
+    return _digest({name: _held(name, array) for name, array in arrays.items()}, {})[:16]
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """A temporary path in the same folder that becomes `path` when the block ends well, and is
-    removed when it does not.
+    """A temporary path in the same folder that becomes `path` when the block ends well. When it
+    does not, nothing is left of it, and what stood at `path` stands there still.
+
+    Raises:
+        FileError: a place that cannot be written.
     """
     target = Path(path)
-    if not target.parent.is_dir():
-        raise FileError(f"cannot write {target}: there is no folder {target.parent}")
+    temporary = target.parent / f".{target.stem}-{secrets.token_hex(4)}{target.suffix}"
     try:
-        handle, name = tempfile.mkstemp(
-            prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent
-        )
-    except OSError as error:
-        raise FileError(f"cannot write {target}: {error.strerror}") from error
-    os.close(handle)
-    temporary = Path(name)
-    try:
+        if target.is_dir():
+            raise FileError(f"cannot write {target}: it is a folder; name a file in it")
+        if not target.parent.is_dir():
+            raise FileError(f"cannot write {target}: there is no folder {target.parent}")
         yield temporary
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
         temporary.replace(target)
+    except OSError as error:
+        raise FileError(f"cannot write {target}: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def _check_kind(path: Path, kind: str, metadata: Mapping[str, str]) -> None:
@@ -114,6 +124,12 @@ def _check_kind(path: Path, kind: str, metadata: Mapping[str, str]) -> None:
             f"{path} has version {metadata.get('version')} of the {kind} format; this statewise "
             f"reads version {VERSION}"
         )
+
+
+def _unreadable(path: Path, error: Exception) -> FileError:
+    return FileError(
+        f"{path} is not a readable safetensors file ({error}); it may be truncated, copy it again"
+    )
 
 
 def _need_torch(path: Path) -> None:
@@ -146,8 +162,10 @@ def _packed(held: Mapping[str, Array], metadata: dict[str, str]) -> bytes:
     return safetensors.numpy.save(dict(held), metadata)
 
 
-def _digest(held: Mapping[str, Array]) -> str:
+def _digest(held: Mapping[str, Array], metadata: Mapping[str, str]) -> str:
     digest = hashlib.sha256()
+    for name in sorted(metadata.keys() - {"sha256"}):
+        digest.update(f"{name} {len(metadata[name])} {metadata[name]}\n".encode())
     for name in sorted(held):
         array = held[name]
         digest.update(f"{name} {dtype_name(array)} {list(array.shape)}\n".encode())

@@ -69,7 +69,11 @@ class MissingExtraError(StatewiseError, ImportError):
     """An optional dependency that is not installed."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(
+        super().__init__(package, extra, purpose)
+
+    def __str__(self) -> str:
+        package, extra, purpose = self.args
+        return (
             f"{purpose} needs {package}, which is not installed; "
             f"install it with: pip install 'statewise[{extra}]'"
         )

@@ -95,6 +95,8 @@ class Orthogonal(Initializer):
     gain: float = 1.0
 
     def __call__(self, rng: np.random.Generator, shape: Shape) -> np.ndarray:
+        if len(shape) != 2:
+            raise ArchitectureError(f"Orthogonal needs a matrix, got a parameter of shape {shape}")
         rows, columns = shape
         q, r = np.linalg.qr(rng.normal(size=(max(shape), min(shape))))
         q = q * np.sign(np.diag(r))

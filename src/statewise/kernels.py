@@ -153,6 +153,8 @@ def program(
         _add(made, index, cell, residuals, params[str(index)], half)
     if outputs is not None:
         made.set_linear(_plain(params["outputs"]["W"]), _plain(params["outputs"]["b"]), half)
+        if outputs.remember:
+            made.add_output("outputs.y")
     return made
 
 

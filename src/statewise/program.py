@@ -11,10 +11,10 @@ from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, device, is_array_api_obj
+from array_api_compat import array_namespace, device, is_numpy_array
 
 from statewise import state as states
-from statewise.architecture import Architecture, Cell, Vector, fields
+from statewise.architecture import Architecture, Cell, Vector
 from statewise.errors import CarryError, InputError, StateError
 from statewise.state import Origin, State
 from statewise.timeline import Timeline, timeline
@@ -22,7 +22,7 @@ from statewise.types import Array, Fields, Integers, Parameters, Seen, dtype_nam
 from statewise.unroll import (
     Fresh,
     Run,
-    by_layer,
+    check_output,
     embedded,
     forward,
     initial,
@@ -30,6 +30,9 @@ from statewise.unroll import (
     step,
     stepwise,
 )
+
+# infinity and NaN come out as IEEE 754 has them, as in torch; NumPy's warnings are not ours
+_ieee = np.errstate(all="ignore")
 
 
 class Program:
@@ -48,13 +51,20 @@ class Program:
 
     @cached_property
     def fields(self) -> list[list[str]]:
-        """The full names of each layer's state fields, in order."""
+        """The full names of each layer's state fields, and the outputs' own last."""
+        names = list(self.architecture.fields)
         return [
-            [f"{index}.{name}" for name in fields(cell, width)]
-            for index, (cell, width) in enumerate(
-                zip(self.architecture.layers, self.architecture.widths, strict=False)
-            )
+            [name for name in names if name.partition(".")[0] == block] for block in self.blocks[1:]
         ]
+
+    @cached_property
+    def parameters(self) -> dict[str, list[str]]:
+        """The names of each block's parameters."""
+        named: dict[str, list[str]] = {block: [] for block in self.blocks}
+        for full in self.architecture.parameters:
+            block, _, own = full.partition(".")
+            named[block].append(own)
+        return named
 
 
 class Executor:
@@ -92,10 +102,10 @@ class Executor:
         if isinstance(rows, bool) or not isinstance(rows, (int, np.integer)) or rows < 0:
             raise InputError(f"initial_state takes a number of rows, got {rows!r}")
         return self._state(
-            [self._initial(index, int(rows)) for index in range(len(self.cells))],
-            self._zeros(int(rows)),
+            [make() for make in self._fresh(None, int(rows))], self._zeros(int(rows))
         )
 
+    @_ieee
     def unroll(
         self,
         x: Array,
@@ -109,6 +119,7 @@ class Executor:
         self._check_inputs(x, steps=True)
         rows, steps = int(x.shape[0]), int(x.shape[1])
         when = timeline(rows, steps, reset, lengths, self.like)
+        self._check_tokens(x if when.mask is None else x[when.mask])
         fresh = self._fresh(start, rows)
         if state is None:
             s, position = [make() for make in fresh], self._zeros(rows)
@@ -117,40 +128,68 @@ class Executor:
             s, position = self._layers(state), state.position
             if not self.program.causal:
                 _refuse_carry(state, when)
+        *s, remembered = s
         y, s, seen = forward(
             self.architecture, self.cells, self.params, x, s, when, fresh, self.run, see
         )
-        return y, self._state(s, when.position(position)), seen
+        kept = {name: when.latest(y, before) for name, before in remembered.items()}
+        return y, self._state([*s, kept], when.position(position)), seen
 
+    @_ieee
     def step(self, x: Array, state: State | None) -> tuple[Array, State]:
         """Run one step, x (B, ...)."""
         self._check_inputs(x, steps=False)
+        self._check_tokens(x)
         rows = int(x.shape[0])
         state = self.initial_state(rows) if state is None else self._admit(state, rows)
         s = self._layers(state)
         y = embedded(self.architecture, self.params, x)
         new, views = [], []
         for index, cell in enumerate(self.cells):
-            y, after, seen = step(cell, self.params[str(index)], y, s[index])
+            entering = y
+            y, after, seen = step(cell, self.params[str(index)], entering, s[index])
+            check_output(cell, y, entering)
             new.append(after)
             views.append(seen)
         y = outputs(self.architecture, self.params, y, views)
-        return y, self._state(new, state.position + 1)
+        # copies: y may be the state's own h, and what a caller does to y must not reach a state
+        astype = array_namespace(y).astype
+        kept = {name: astype(y, before.dtype) for name, before in s[-1].items()}
+        if self.architecture.outputs is None:
+            y = astype(y, y.dtype)
+        return y, self._state([*new, kept], state.position + 1)
 
     # State in, state out
 
     def _initial(self, index: int, rows: int) -> Fields:
         cell, width = self.cells[index], self.architecture.widths[index]
         s = initial(cell, width, self.params[str(index)], rows, self.dtype, self.like)
-        return s if self.integers is None else cell.draw(s, self.integers)
+        return self._drawn(index, s)
+
+    def _drawn(self, index: int, s: Fields) -> Fields:
+        """A layer's state with what it draws at random; the outputs, last, draw nothing."""
+        if self.integers is None or index == len(self.cells):
+            return s
+        return self.cells[index].draw(s, self.integers)
+
+    def _unspoken(self, rows: int) -> Fields:
+        """What the outputs remember before the first step: zeros."""
+        xp = array_namespace(self.like)
+        width = self.architecture.width
+        where = device(self.like)
+        return {
+            name.partition(".")[2]: xp.zeros((rows, width), dtype=self.like.dtype, device=where)
+            for name in self.program.fields[-1]
+        }
 
     def _fresh(self, start: State | None, rows: int) -> list[Fresh]:
         if start is None:
-            return [partial(self._initial, index, rows) for index in range(len(self.cells))]
+            cells = [partial(self._initial, index, rows) for index in range(len(self.cells))]
+            return [*cells, partial(self._unspoken, rows)]
         if isinstance(start, State) and start.batch == 1 and rows != 1:
             start = start.rows([0] * rows)
-        given = self._layers(self._admit(start, rows))
-        return [partial(given.__getitem__, index) for index in range(len(self.cells))]
+        admitted = self._admit(start, rows)
+        return [partial(self._drawn, index, s) for index, s in enumerate(self._split(admitted))]
 
     def _admit(self, state: State, rows: int) -> State:
         """The state checked, and brought to this executor's arrays if those are NumPy's."""
@@ -160,7 +199,7 @@ class Executor:
             return state.numpy()
         if mine and not its:
             return state.map(self._sent)
-        if mine and device(state.position) != device(self.like):
+        if mine and state.position.device != self.like.device:
             raise StateError(
                 f"the state is on {state.position.device} and the model on {self.like.device}; "
                 f"move it with state.to({str(self.like.device)!r})"
@@ -170,11 +209,13 @@ class Executor:
     def _sent(self, array: Array) -> Array:
         return array_namespace(self.like).asarray(array.copy(), device=device(self.like))
 
+    def _split(self, state: State) -> list[Fields]:
+        return [
+            {name.partition(".")[2]: state[name] for name in names} for names in self.program.fields
+        ]
+
     def _layers(self, state: State) -> list[Fields]:
-        s = by_layer(state, len(self.cells))
-        if self.integers is None:
-            return s
-        return [cell.draw(own, self.integers) for cell, own in zip(self.cells, s, strict=True)]
+        return [self._drawn(index, s) for index, s in enumerate(self._split(state))]
 
     def _state(self, s: list[Fields], position: Array) -> State:
         named = {
@@ -198,10 +239,13 @@ class Executor:
         else:
             expected, rank = f"{axes}) integers", 1 + steps
         call = "model(x)" if steps else "model.step(x_t)"
-        if not is_array_api_obj(x) or is_torch(x) != is_torch(self.like):
-            kind = "a torch tensor" if is_torch(self.like) else "a NumPy array"
+        torch = is_torch(self.like)
+        if not (is_torch(x) if torch else is_numpy_array(x)):
+            kind = "a torch tensor" if torch else "a NumPy array"
+            convert = "torch.as_tensor(x)" if torch else "np.asarray(x)"
             raise InputError(
-                f"{call} takes {kind} of {expected}, got {type(x).__module__}.{type(x).__name__}"
+                f"{call} takes {kind} of {expected}, got {type(x).__module__}.{type(x).__name__}; "
+                f"write {convert}"
             )
         came = f"{tuple(x.shape)} {dtype_name(x)}"
         name = dtype_name(x)
@@ -219,10 +263,18 @@ class Executor:
         if x.ndim != rank or not name.startswith(("int", "uint")):
             raise InputError(f"{call} expects {expected}, got {came}")
         self._check_device(x)
-        if str(device(x)) == "cpu" and 0 not in x.shape:
-            low, high = int(x.min()), int(x.max())
-            if low < 0 or high >= inputs.size:
-                raise InputError(f"tokens must lie in [0, {inputs.size}), got {low} to {high}")
+
+    def _check_tokens(self, x: Array) -> None:
+        """Raise unless all tokens are in the table. On a GPU that would wait for it at every call;
+        there the look-up itself fails.
+        """
+        inputs = self.architecture.inputs
+        if isinstance(inputs, Vector) or str(device(x)) != "cpu" or 0 in x.shape:
+            return
+        tokens = array_namespace(x).astype(x, array_namespace(x).int64)
+        low, high = int(tokens.min()), int(tokens.max())
+        if low < 0 or high >= inputs.size:
+            raise InputError(f"tokens must lie in [0, {inputs.size}), got {low} to {high}")
 
     def _check_device(self, x: Array) -> None:
         if is_torch(x) and x.device != self.like.device:

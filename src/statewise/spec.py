@@ -9,6 +9,7 @@ the fingerprint, of older architectures as it was.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
@@ -47,7 +48,9 @@ def encode(value: Any) -> Any:
         return [encode(item) for item in value]
     if isinstance(value, Mapping):
         return {str(name): encode(item) for name, item in value.items()}
-    if value is None or isinstance(value, (bool, int, float, str)):
+    if isinstance(value, float):
+        return _number(value)
+    if value is None or isinstance(value, (bool, int, str)):
         return value
     raise ArchitectureError(
         f"a {type(value).__name__} ({value!r}) cannot be a hyperparameter: architectures are saved "
@@ -93,10 +96,20 @@ def check_frozen(value: Spec) -> None:
         )
 
 
+def _number(value: float) -> float:
+    """A whole number without its point: 2 and 2.0 are equal, so they are written alike."""
+    if not math.isfinite(value):
+        raise ArchitectureError(
+            f"{value} cannot be a hyperparameter: architectures are saved as JSON, which has only "
+            "finite numbers"
+        )
+    return int(value) if value.is_integer() and abs(value) < 2**53 else float(value)
+
+
 def _find(name: Any, given: tuple[type[Spec], ...]) -> type[Spec]:
-    bare = str(name).rpartition(":")[2]
+    bare = str(name).rpartition(":")[2].rpartition(".")[2]
     for cls in given:
-        if kind(cls) == name or cls.__qualname__ == bare:
+        if kind(cls) == name or cls.__name__ == bare:
             return cls
     found = Spec._kinds.get(str(name))
     if found is not None:

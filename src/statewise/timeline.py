@@ -61,6 +61,8 @@ class Timeline:
     @cached_property
     def segments(self) -> list[Segment]:
         """The segments in order; none where there are no steps."""
+        if self.reset is None and self.valid is None:
+            return [Segment(0, self.steps)] if self.steps else []
         cuts = np.zeros(self.steps + 1, dtype=bool)
         cuts[[0, -1]] = True
         if self.reset is not None:
@@ -89,11 +91,6 @@ class Timeline:
         return None if self.reset is None else np.ascontiguousarray(self.reset)
 
     @cached_property
-    def pads_behind(self) -> bool:
-        """Whether padding only follows a row's steps, so that `lengths` says where it is."""
-        return self.valid is None or bool((self.valid[:, :-1] >= self.valid[:, 1:]).all())
-
-    @cached_property
     def lengths(self) -> np.ndarray | None:
         """How many steps of each row are not padding, (B,) int64 on the host, or None for all."""
         return None if self.valid is None else self.valid.sum(axis=1, dtype=np.int64)
@@ -113,6 +110,20 @@ class Timeline:
         consumed = self.send(counted.sum(axis=1))
         return xp.where(self.send(restarted), consumed, before + consumed)
 
+    def latest(self, y: Array, before: Array) -> Array:
+        """Each row's last y that is not padding, (B, T, O) -> (B, O), or what was before it where
+        the row has no step. A copy in the dtype of `before`.
+        """
+        if self.steps == 0:
+            return before
+        xp = compat.array_namespace(y)
+        if self.valid is None:
+            return xp.astype(y[:, -1], before.dtype)
+        counts = self.valid.sum(axis=1)
+        rows = self.send(np.arange(self.rows))
+        last = xp.astype(y[rows, self.send(np.maximum(counts - 1, 0))], before.dtype)
+        return xp.where(self.send(counts > 0)[:, None], last, before)
+
     def _since_reset(self, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Which rows were reset, (B,), and which of their steps count since then, (B, T)."""
         if self.reset is None:
@@ -122,21 +133,31 @@ class Timeline:
         start = np.where(restarted, later, 0)
         return restarted, valid & (np.arange(self.steps) >= start[:, None])
 
-    def backwards(self) -> Timeline:
-        """The same call for a layer that reads from the last step to the first: a reset before
-        step t is one after it.
+    def turned(self, array: Array) -> Array:
+        """(B, T, ...) with every sequence read from its end to its start, in its own place: resets
+        and padding stay where they are. Turning twice gives the array back.
         """
-        reset = np.zeros((self.rows, self.steps), dtype=bool)
-        if self.reset is not None:
-            reset[:, :-1] = self.reset[:, 1:]
-        valid = None if self.valid is None else self.valid[:, ::-1]
-        return Timeline(self.rows, self.steps, reset[:, ::-1], valid, self.like)
+        xp = compat.array_namespace(array)
+        if self.reset is None and self.valid is None:
+            return xp.flip(array, axis=1)
+        order = xp.reshape(self._order, (self.rows, self.steps, *(1,) * (array.ndim - 2)))
+        return xp.take_along_axis(array, xp.broadcast_to(order, array.shape), axis=1)
 
-    def last(self) -> Timeline:
-        """The same call restricted to each row's steps since its last reset."""
-        valid = np.ones((self.rows, self.steps), dtype=bool) if self.valid is None else self.valid
-        _, counted = self._since_reset(valid)
-        return Timeline(self.rows, self.steps, self.reset, counted, self.like)
+    @cached_property
+    def _order(self) -> Array:
+        """Which step stands at each place once the sequences are turned, (B, T)."""
+        starts = np.zeros((self.rows, self.steps), dtype=bool)
+        if self.reset is not None:
+            starts |= self.reset
+        if self.valid is not None:
+            starts[:, 1:] |= self.valid[:, 1:] != self.valid[:, :-1]
+        starts[:, :1] = True
+        steps = np.arange(self.steps)
+        first = np.maximum.accumulate(np.where(starts, steps, 0), axis=1)
+        ends = np.concatenate([starts[:, 1:], np.ones((self.rows, 1), dtype=bool)], axis=1)
+        reversed_ends = np.where(ends, steps, self.steps)[:, ::-1]
+        last = np.minimum.accumulate(reversed_ends, axis=1)[:, ::-1]
+        return self.send(first + last - steps)
 
     def starts_fresh(self) -> np.ndarray:
         """Rows that are reset at their first step, or have none, (B,) bool."""
@@ -165,7 +186,7 @@ def timeline(rows: int, steps: int, reset: Any, lengths: Any, like: Array) -> Ti
     """
     host_reset = host_valid = None
     if reset is not None:
-        host_reset = np.asarray(to_numpy(reset))
+        host_reset = _on_host("reset", reset)
         if host_reset.shape != (rows, steps) or host_reset.dtype != np.bool_:
             hint = "; write mask.bool()" if host_reset.shape == (rows, steps) else ""
             raise InputError(
@@ -173,7 +194,7 @@ def timeline(rows: int, steps: int, reset: Any, lengths: Any, like: Array) -> Ti
                 f"{host_reset.shape} {dtype_name(host_reset)}{hint}"
             )
     if lengths is not None:
-        host = np.asarray(to_numpy(lengths))
+        host = _on_host("lengths", lengths)
         if host.shape != (rows,) or (host.size and host.dtype.kind not in "iu"):
             raise InputError(
                 f"lengths must be ({rows},) whole numbers, one for every row, got {host.shape} "
@@ -186,3 +207,10 @@ def timeline(rows: int, steps: int, reset: Any, lengths: Any, like: Array) -> Ti
             )
         host_valid = np.arange(steps) < host.astype(np.int64)[:, None]
     return Timeline(rows, steps, host_reset, host_valid, like)
+
+
+def _on_host(name: str, given: Any) -> np.ndarray:
+    try:
+        return np.asarray(to_numpy(given))
+    except ValueError as error:
+        raise InputError(f"{name} must be an array, got {given!r}: {error}") from error

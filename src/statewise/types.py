@@ -7,6 +7,7 @@ so ``Array`` is not a class: the code that uses it asks the array for its own na
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 Array: TypeAlias = Any
@@ -22,11 +23,24 @@ Integers: TypeAlias = Callable[[tuple[int, ...]], Array]
 
 def dtype_name(array: Array) -> str:
     """The dtype of an array as a plain word: ``float32`` for NumPy and torch alike."""
-    return str(array.dtype).removeprefix("torch.")
+    return _word(array.dtype)
 
 
 def is_torch(array: object) -> bool:
     """Whether this is a torch tensor, told without importing torch."""
-    return type(array).__module__.partition(".")[0] == "torch" or any(
-        base.__module__ == "torch" and base.__name__ == "Tensor" for base in type(array).__mro__
+    return _is_tensor(type(array))
+
+
+# both are asked many times in every call, of a handful of dtypes and classes
+
+
+@lru_cache
+def _word(dtype: Any) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+@lru_cache
+def _is_tensor(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] == "torch" or any(
+        base.__module__ == "torch" and base.__name__ == "Tensor" for base in kind.__mro__
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace, device, is_array_api_obj
 
 from statewise.architecture import Architecture, Cell, Field, Tokens, fields
 from statewise.cells.bidirectional import Bidirectional, part
@@ -65,17 +65,30 @@ def scanning(
 
 def step(cell: Cell, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Seen]:
     """One step of a cell, held to the contract: x (B, F) -> y (B, O)."""
-    y, new, seen = cell.step(p, x, s)
+    returned: Any = cell.step(p, x, s)
+    if not isinstance(returned, tuple) or len(returned) != 3:
+        came = f"{len(returned)} values" if isinstance(returned, tuple) else type(returned).__name__
+        raise CellError(
+            f"{type(cell).__name__}.step must return three things, the output, the new state and "
+            f"what was seen ({{}} if nothing), got {came}"
+        )
+    y, new, seen = returned
     return y, settled(cell, s, new), seen
 
 
 def settled(cell: Cell, old: Fields, new: Fields) -> Fields:
     """The new state in the old one's dtypes, after a check that it has its names and shapes."""
+    given: Any = new
+    if not isinstance(given, Mapping):
+        raise CellError(
+            f"{type(cell).__name__}.step must return its state as a dict of names to arrays, got "
+            f"{type(given).__name__}"
+        )
     if len(new) != len(old) or any(
-        name not in new or new[name].shape != array.shape for name, array in old.items()
+        name not in new or _shape(new[name]) != tuple(array.shape) for name, array in old.items()
     ):
         had = {name: tuple(array.shape) for name, array in old.items()}
-        gave = {name: tuple(array.shape) for name, array in new.items()}
+        gave = {name: _shape(value) for name, value in new.items()}
         raise CellError(
             f"{type(cell).__name__}.step must return a state of the names and shapes it was given: "
             f"given {had}, returned {gave}"
@@ -86,6 +99,21 @@ def settled(cell: Cell, old: Fields, new: Fields) -> Fields:
         else array_namespace(array).astype(new[name], array.dtype)
         for name, array in old.items()
     }
+
+
+def _shape(value: Any) -> tuple[int, ...] | str:
+    return tuple(value.shape) if is_array_api_obj(value) else type(value).__name__
+
+
+def check_output(cell: Cell, y: Array, x: Array) -> None:
+    """Raise unless a cell's output (..., O) is as wide as it says, for inputs x (..., F)."""
+    expected = (*x.shape[:-1], cell.outputs(x.shape[-1]))
+    if _shape(y) != expected:
+        raise CellError(
+            f"{type(cell).__name__} returned an output of {_shape(y)}, expected {expected}; give "
+            "the width that step returns in outputs(inputs), which says units where the cell has "
+            "them and else the width of the inputs"
+        )
 
 
 def unroll(
@@ -126,7 +154,9 @@ def unroll(
     for segment in timeline.segments:
         if segment.reset is not None:
             s = choose(segment.reset, fresh(), s)
-        y, after, seen = run(cell, p, x[:, segment.start : segment.stop], s, see)
+        part_of_x = x[:, segment.start : segment.stop]
+        y, after, seen = run(cell, p, part_of_x, s, see)
+        check_output(cell, y, part_of_x)
         s = after if segment.active is None else choose(segment.active, after, s)
         outputs.append(y)
         views.append(seen)
@@ -169,21 +199,17 @@ def _both_ways(
             "causal cell in it"
         )
 
-    def one_way(way: str, x: Array, when: Timeline) -> tuple[Array, Fields, Seen]:
-        return unroll(
-            cell.inner, part(p, way), x, part(s, way), when, lambda: part(fresh(), way), run, see
-        )
+    def one_way(way: str, x: Array) -> tuple[Array, Fields, Seen]:
+        start, anew = part(s, way), lambda: part(fresh(), way)
+        return unroll(cell.inner, part(p, way), x, start, timeline, anew, run, see)
 
-    reversed_x, reversed_time = xp.flip(x, axis=1), timeline.backwards()
-    ahead, state, seen = one_way("forward", x, timeline)
-    behind, end, back = one_way("backward", reversed_x, reversed_time)
-    if timeline.reset is not None:  # the state is that of the steps since the last reset
-        _, end, _ = one_way("backward", reversed_x, timeline.last().backwards())
+    ahead, state, seen = one_way("forward", x)
+    behind, end, back = one_way("backward", timeline.turned(x))
     named = {f"forward.{name}": value for name, value in state.items()}
     named |= {f"backward.{name}": value for name, value in end.items()}
     views = {f"forward.{name}": value for name, value in seen.items()}
-    views |= {f"backward.{name}": xp.flip(value, axis=1) for name, value in back.items()}
-    return xp.concat([ahead, xp.flip(behind, axis=1)], axis=-1), named, views
+    views |= {f"backward.{name}": timeline.turned(value) for name, value in back.items()}
+    return xp.concat([ahead, timeline.turned(behind)], axis=-1), named, views
 
 
 def forward(
@@ -243,7 +269,7 @@ def embedded(architecture: Architecture, params: Mapping[str, Parameters], x: Ar
         return x
     table = params["inputs"]["E"]
     xp = array_namespace(table)
-    rows = xp.take(table, xp.reshape(x, (-1,)), axis=0)
+    rows = xp.take(table, xp.astype(xp.reshape(x, (-1,)), xp.int64), axis=0)
     return xp.reshape(rows, (*x.shape, table.shape[1]))
 
 
@@ -303,12 +329,3 @@ def _cleared(x: Array, mask: Array) -> Array:
     """Zero where the mask, (B, T), is false, by selection: NaN in padding does not survive."""
     xp = array_namespace(x)
     return xp.where(xp.reshape(mask, (*mask.shape, *(1,) * (x.ndim - 2))), x, xp.zeros_like(x))
-
-
-def by_layer(named: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
-    """Entries called ``<layer>.<name>`` as one mapping of names for each layer."""
-    layers: list[dict[str, Any]] = [{} for _ in range(count)]
-    for name, value in named.items():
-        layer, _, rest = name.partition(".")
-        layers[int(layer)][rest] = value
-    return layers

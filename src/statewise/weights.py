@@ -8,14 +8,20 @@ from pathlib import Path
 from statewise import checkpoint
 from statewise.architecture import Architecture, Cell
 from statewise.errors import FileError
-from statewise.types import Array
+from statewise.types import Array, dtype_name
 
 KIND = "statewise.model"
 
 
-def write_model(path: str | Path, architecture: Architecture, arrays: Mapping[str, Array]) -> None:
-    """Write a model file, whole or not at all."""
+def write_model(
+    path: str | Path,
+    architecture: Architecture,
+    arrays: Mapping[str, Array],
+    extra: Mapping[str, str] | None = None,
+) -> None:
+    """Write a model file, whole or not at all; `extra` is further metadata."""
     metadata = {
+        **(extra or {}),
         "architecture": architecture.to_json(),
         "fingerprint": architecture.fingerprint,
         "weights": checkpoint.fingerprint(arrays),
@@ -33,13 +39,25 @@ def read_model(
         ArchitectureError: an architecture that cannot be built, such as an unknown cell.
     """
     arrays, metadata = checkpoint.read(path, KIND)
-    architecture = Architecture.from_json(metadata.get("architecture", ""), cells=cells)
+    if "architecture" not in metadata:
+        raise FileError(f"{path} states no architecture; it is not a whole model file")
+    architecture = Architecture.from_json(metadata["architecture"], cells=cells)
+    check_weights(architecture, arrays, f"the weights in {path}")
+    return architecture, arrays
+
+
+def check_weights(
+    architecture: Architecture, arrays: Mapping[str, Array], source: str = "the weights"
+) -> None:
+    """Raise unless these are all the weights of an architecture, in one floating dtype."""
     expected = {name: value.shape for name, value in architecture.parameters.items()}
     found = {name: tuple(array.shape) for name, array in arrays.items()}
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):
             raise FileError(
-                f"{path} does not fit its own architecture: {name!r} is "
-                f"{found.get(name, 'missing')}, expected {expected.get(name, 'nothing')}"
+                f"{source} do not fit the architecture: {name!r} is {found.get(name, 'missing')}, "
+                f"expected {expected.get(name, 'nothing')}"
             )
-    return architecture, arrays
+    dtypes = sorted({dtype_name(array) for array in arrays.values()})
+    if len(dtypes) > 1 or not all("float" in dtype for dtype in dtypes):
+        raise FileError(f"{source} must have one floating dtype, got {', '.join(dtypes)}")

@@ -25,9 +25,9 @@ def tanh(x: Array) -> Array:
 
 
 def relu(x: Array) -> Array:
-    """``max(x, 0)``; NaN stays NaN."""
+    """``max(x, 0)``, with the gradient 0 at 0 that torch's kernels take; NaN stays NaN."""
     xp = array_namespace(x)
-    return xp.where(x < 0, xp.zeros_like(x), x)
+    return xp.where(x <= 0, xp.zeros_like(x), x)
 
 
 def softsign(x: Array) -> Array:

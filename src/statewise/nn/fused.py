@@ -33,8 +33,7 @@ class Fused:
         if isinstance(cell, Residual):
             inner = self.whole(cell.inner, p, x, s, when, fresh)
             return None if inner is None else (x + inner[0], inner[1], {})
-        runs = when.pads_behind and native.runs(cell, x)
-        return native.whole(cell, p, x, s, when, fresh) if runs else None
+        return native.whole(cell, p, x, s, when, fresh) if native.runs(cell, x) else None
 
 
 fused = Fused()
@@ -89,8 +88,24 @@ def _lstm(cell: LSTM, p: Parameters, x: Tensor, s: Fields) -> tuple[Tensor, Fiel
     if cell.projection:
         weights.append(p["P"])
     state = (s["h"][None].contiguous(), s["c"][None].contiguous())
-    y, h, c = torch.lstm(x, state, weights, *_options())
+    if cell.projection and x.device.type == "cpu":
+        y, h, c = _around_onednn(x, state, weights)
+    else:
+        y, h, c = torch.lstm(x, state, weights, *_options())
     return y, {"h": h[0], "c": c[0]}
+
+
+def _around_onednn(
+    x: Tensor, state: tuple[Tensor, Tensor], weights: list[Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """oneDNN has no projection, and torch warns of it at every call, but not where it is given
+    packed sequences.
+    """
+    rows, steps = x.shape[:2]
+    packed = x.transpose(0, 1).reshape(steps * rows, -1)
+    sizes = torch.full((steps,), rows)
+    y, h, c = torch.lstm(packed, sizes, state, weights, *_options()[:-1])
+    return y.reshape(steps, rows, -1).transpose(0, 1), h, c
 
 
 def _gru(cell: GRU, p: Parameters, x: Tensor, s: Fields) -> tuple[Tensor, Fields]:

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from statewise import checkpoint
 from statewise.architecture import Architecture, Cell
-from statewise.errors import ArchitectureError, FileError
+from statewise.errors import ArchitectureError
 from statewise.nn.fused import fused
 from statewise.program import Executor, Program
 from statewise.state import State
 from statewise.types import Array, Parameters, Seen
 from statewise.unroll import Run, stepwise
-from statewise.weights import read_model, write_model
+from statewise.weights import check_weights, read_model, write_model
 
 _EXECUTORS: dict[str, Run] = {"auto": fused, "fused": fused, "reference": stepwise}
 
@@ -69,18 +69,16 @@ class Model(nn.Module):
         self.architecture = architecture
         self.executor = executor
         self._program = Program(architecture)
+        self._attributes = {
+            layer: {name: _attribute(name) for name in own}
+            for layer, own in self._program.parameters.items()
+        }
         for block in self._program.blocks:
             self.add_module(block, nn.Module())
         for name, value in architecture.draw(seed).items():
             block, _, own = name.partition(".")
             tensor = torch.as_tensor(value).to(dtype=dtype, device=device)
-            self.get_submodule(block).register_parameter(_escaped(own), nn.Parameter(tensor))
-        # Blocks whose parameters torch knows by their own names: looked up without renaming.
-        self._unnested = {
-            block
-            for block in self._program.blocks
-            if not any("__" in name for name in self.get_submodule(block)._parameters)
-        }
+            self.get_submodule(block).register_parameter(_attribute(own), nn.Parameter(tensor))
         self.register_buffer("_like", torch.zeros((), dtype=dtype, device=device), persistent=False)
 
     # Running
@@ -154,13 +152,15 @@ class Model(nn.Module):
         return torch.randint(1, 2**32, shape, dtype=torch.int64, device=self._like.device)
 
     def _parameters_by_layer(self) -> dict[str, Parameters]:
-        return {
-            layer: block._parameters
-            if layer in self._unnested
-            else {_unescaped(name): value for name, value in block._parameters.items()}
-            for layer, block in self._modules.items()
-            if block is not None
-        }
+        named: dict[str, Parameters] = {}
+        for layer, attributes in self._attributes.items():
+            block: Any = self._modules[layer]
+            held = block._parameters  # a name that is not there is computed, by a parametrization
+            named[layer] = {
+                name: held[own] if own in held else getattr(block, own)
+                for name, own in attributes.items()
+            }
+        return named
 
     # Weights
 
@@ -178,21 +178,9 @@ class Model(nn.Module):
         Raises:
             FileError: a name that is missing or unknown, or a shape that differs.
         """
-        mine = self.weights()
-        missing, extra = sorted(mine.keys() - arrays.keys()), sorted(arrays.keys() - mine.keys())
-        if missing or extra:
-            raise FileError(
-                f"the weights do not fit the architecture: missing {missing or 'none'}, unknown "
-                f"{extra or 'none'}"
-            )
-        for name, own in mine.items():
-            if tuple(arrays[name].shape) != tuple(own.shape):
-                raise FileError(
-                    f"weight {name!r} must have shape {tuple(own.shape)}, got "
-                    f"{tuple(arrays[name].shape)}"
-                )
+        check_weights(self.architecture, arrays)
         with torch.no_grad():
-            for name, own in mine.items():
+            for name, own in self.weights().items():
                 own.copy_(torch.as_tensor(arrays[name]))
 
     def fingerprint(self) -> str:
@@ -267,19 +255,20 @@ def _fingerprint(model: Model, versions: Any) -> str:
 
 def _versions(model: Model) -> tuple[tuple[int, int], ...]:
     """Changes whenever a weight does: torch counts the writes to each tensor."""
-    return tuple(
-        (p.data_ptr(), p._version)
-        for block in model._modules.values()
-        if block is not None
-        for p in block._parameters.values()
-        if p is not None
-    )
+    found: list[tuple[int, int]] = []
+    blocks: list[Any] = [model]
+    while blocks:  # model.parameters() would do, at five times the price in every call
+        block = blocks.pop()
+        found += [(p.data_ptr(), _version(p)) for p in block._parameters.values() if p is not None]
+        blocks += block._modules.values()
+    return tuple(found)
 
 
-def _escaped(name: str) -> str:
-    """A parameter's name as torch allows it, without dots."""
+def _version(p: Tensor) -> int:
+    """How often a tensor was written to; not counted for one made in inference mode."""
+    return 0 if p.is_inference() else p._version
+
+
+def _attribute(name: str) -> str:
+    """A parameter's name as torch allows it: without dots."""
     return name.replace(".", "__")
-
-
-def _unescaped(name: str) -> str:
-    return name.replace("__", ".")

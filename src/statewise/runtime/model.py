@@ -15,7 +15,7 @@ from statewise.program import Program
 from statewise.runtime.native import NativeExecutor
 from statewise.state import Recorded, State
 from statewise.types import Array, Parameters, Seen, is_torch
-from statewise.weights import read_model, write_model
+from statewise.weights import check_weights, read_model, write_model
 
 Weights = Literal["float32", "bfloat16"]
 
@@ -31,6 +31,9 @@ class Model:
         weights: ``"bfloat16"`` keeps the matrices that the kernels read in half the memory, which
             is quicker where they do not fit the cache. Sums and states stay float32; an output
             then differs by about 0.5% of its scale.
+
+    Raises:
+        FileError: weights that are not this architecture's.
     """
 
     def __init__(
@@ -42,16 +45,13 @@ class Model:
     ) -> None:
         if weights not in ("float32", "bfloat16"):
             raise InputError(f"weights must be 'float32' or 'bfloat16', got {weights!r}")
+        check_weights(architecture, arrays)
         self.architecture = architecture
         self._arrays = dict(arrays)
         program = Program(architecture)
         params: dict[str, Parameters] = {
-            layer: {
-                name.partition(".")[2]: value
-                for name, value in self._arrays.items()
-                if name.partition(".")[0] == layer
-            }
-            for layer in program.blocks
+            layer: {name: self._arrays[f"{layer}.{name}"] for name in own}
+            for layer, own in program.parameters.items()
         }
         dtypes = {array.dtype for array in self._arrays.values()} or {np.dtype(np.float32)}
         self._origin = Recorded(architecture.fingerprint, checkpoint.fingerprint(self._arrays))
@@ -113,9 +113,17 @@ class Model:
         """Every parameter by its full name."""
         return dict(self._arrays)
 
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits for the weights."""
+        return self._origin.weights() or ""
+
     def save(self, path: str | Path) -> None:
         """Write weights and architecture as one safetensors file, whole or not at all."""
         write_model(path, self.architecture, self._arrays)
+
+    def __repr__(self) -> str:
+        layers = ", ".join(type(cell).__name__ for cell in self.architecture.layers)
+        return f"Model({layers}; {self.architecture.fingerprint})"
 
 
 def load(

@@ -45,8 +45,7 @@ class LayerByLayer:
         if type(cell) is Residual:
             inner = self.whole(cell.inner, p, x, s, when, fresh)
             return None if inner is None else (x + inner[0], inner[1], {})
-        fits = x.dtype == np.float32 and when.pads_behind
-        packed = self._find(cell, p) if fits else None
+        packed = self._find(cell, p) if x.dtype == np.float32 else None
         if packed is None:
             return None
         start = fresh() if when.reset is not None else {}
@@ -102,14 +101,14 @@ class NativeExecutor(Executor):
         self._check_inputs(x, steps=True)
         rows, steps = int(x.shape[0]), int(x.shape[1])
         when = timeline(rows, steps, reset, lengths, self.like)
-        state = self.initial_state(rows) if state is None else self._admit(state, rows)
-        fresh = None
-        if when.reset is not None:
-            fresh = {
-                f"{index}.{name}": np.ascontiguousarray(value)
-                for index, make in enumerate(self._fresh(start, rows))
-                for name, value in make().items()
-            }
+        self._check_tokens(x if when.mask is None else x[when.mask])
+        makers = self._fresh(start, rows)
+        begun = None
+        if state is None or when.reset is not None:
+            begun = self._state([make() for make in makers], self._zeros(rows))
+        state = begun if state is None else self._admit(state, rows)
+        assert state is not None
+        fresh = None if begun is None or when.reset is None else _contiguous(begun)
         y, after = self.packed.call(
             self._plain(x), _contiguous(state), fresh, when.reset_steps, when.lengths
         )
@@ -122,6 +121,7 @@ class NativeExecutor(Executor):
         if self.packed is None:
             return super().step(x, state)
         self._check_inputs(x, steps=False)
+        self._check_tokens(x)
         rows = int(x.shape[0])
         state = self.initial_state(rows) if state is None else self._admit(state, rows)
         position = np.ascontiguousarray(state.position)

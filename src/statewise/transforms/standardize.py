@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from array_api_compat import array_namespace
 
 from statewise.architecture import Field, Transform
@@ -44,9 +45,10 @@ class Standardize(Scaling):
     def __post_init__(self) -> None:
         for name in ("mean", "scale"):
             value: Any = getattr(self, name)
-            if not isinstance(value, (int, float)):
-                object.__setattr__(self, name, tuple(float(item) for item in value))
-        scales = (self.scale,) if isinstance(self.scale, (int, float)) else self.scale
+            alone = np.ndim(value) == 0
+            plain = float(value) if alone else tuple(float(item) for item in value)
+            object.__setattr__(self, name, plain)
+        scales = self.scale if isinstance(self.scale, tuple) else (self.scale,)
         if any(not scale > 0 for scale in scales):
             raise ArchitectureError(f"Standardize: scale must be above zero, got {self.scale!r}")
 

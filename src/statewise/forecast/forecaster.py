@@ -1,0 +1,388 @@
+"""`Forecaster`: one model over one or many series, with the memory of each in its state."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from statewise.architecture import Architecture, Cell, Transform
+from statewise.cells import LSTM
+from statewise.errors import DataError, StateError
+from statewise.forecast import store
+from statewise.forecast.calendar import Calendar
+from statewise.forecast.frames import Columns, Missing, Panel, Series, build, read
+from statewise.forecast.prepared import (
+    Prepared,
+    core_architecture,
+    full_architecture,
+    full_weights,
+    prepare,
+)
+from statewise.forecast.table import StateTable, Track
+from statewise.forecast.walk import consume, errors, extrapolate, sample
+from statewise.runtime import Model
+from statewise.state import State
+from statewise.transforms import Difference, Lags, Standardize
+
+if TYPE_CHECKING:
+    from statewise.train.streams import Carry
+
+NAME = "statewise"
+SAMPLES = 500
+LANES = 64
+
+
+class Forecaster:
+    """One model over one or many series; what it remembers of each lives in that series' state.
+
+    Differencing, scaling and the network's memory are one `State` a series, float64. `fit` trains
+    the network and seeds a state for every series with its history; `update` advances the states by
+    new observations without looking at the history again; `predict` goes on from where they stand.
+
+    Arguments:
+        layers: the network between the transforms and the linear output; ``[LSTM(32)]`` if None.
+        transforms: what leads the network, with inverses that bring forecasts back;
+            ``[Difference(), Standardize()]`` if None.
+        season: steps in a season; adds the value one season before the next step as a feature.
+        epochs, learning_rate, loss, clip: of the training, see `statewise.train.fit`.
+        chunk: steps of truncated backpropagation through time.
+        lanes: series trained side by side; all, up to 64, if None.
+        carry: the scope of the carried state in training, see `statewise.train.Streams`.
+        calibration: steps at the end of each series from which prediction intervals take their
+            width: a first training leaves them out, and past errors are widened to the errors made
+            there. 0 trusts the errors on the history learned from, which are too small wherever the
+            network fits it too closely.
+        seed: of the first weights, of dropout and of the sampled paths.
+
+    Example::
+
+        forecaster = sw.Forecaster(layers=[sw.LSTM(32)], season=12).fit(df)
+        forecaster.predict(12, level=[80, 95])
+        forecaster.update(new_rows).predict(12)
+    """
+
+    def __init__(
+        self,
+        layers: Iterable[Cell] | None = None,
+        *,
+        transforms: Iterable[Transform] | None = None,
+        season: int | None = None,
+        epochs: int = 50,
+        learning_rate: float = 0.01,
+        loss: str = "mse",
+        clip: float | None = 1.0,
+        chunk: int = 100,
+        lanes: int | None = None,
+        carry: Carry = "stream",
+        calibration: int = 0,
+        seed: int = 0,
+    ) -> None:
+        first = list(transforms) if transforms is not None else [Difference(), Standardize()]
+        if season is not None:
+            if isinstance(season, bool) or not isinstance(season, int) or season < 2:
+                raise DataError(f"a season has at least 2 steps, got {season!r}")
+            first.append(Lags((season - 1,)))
+        self.architecture: Architecture = full_architecture(
+            first, [LSTM(32)] if layers is None else list(layers)
+        )
+        self.season, self.seed, self.lanes = season, seed, lanes
+        self.training: dict[str, Any] = {
+            "epochs": epochs,
+            "learning_rate": learning_rate,
+            "loss": loss,
+            "clip": clip,
+        }
+        if isinstance(calibration, bool) or not isinstance(calibration, int) or calibration < 0:
+            raise DataError(f"calibration must be a whole number of steps, got {calibration!r}")
+        self.chunk, self.carry, self.calibration = chunk, carry, calibration
+        self.columns = Columns()
+        self.calendar: Calendar | None = None
+        self.backend: Any = "pandas"
+        self.model: Model | None = None
+        self.history: Any = None
+        self._table = StateTable({})
+        self._panel: Panel | None = None
+
+    # Fitting and going on
+
+    def fit(
+        self,
+        df: Any,
+        *,
+        id_col: str | None = "unique_id",
+        time_col: str = "ds",
+        target_col: str = "y",
+        missing: Missing = "error",
+        progress: bool | None = None,
+    ) -> Forecaster:
+        """Train on the series of a long frame and seed each one's state with its history.
+
+        Arguments:
+            df: one row for each series and time; pandas, polars or pyarrow.
+            id_col, time_col, target_col: its columns; ``id_col=None`` for a single series.
+            missing: what to do about NaN, infinite values and gaps: ``"error"``, ``"skip"`` (the
+                state does not see those steps) or ``"interpolate"``.
+            progress: show the epochs; only in a terminal if None.
+
+        Raises:
+            DataError: a frame or series that cannot be used as it is.
+        """
+        columns = Columns(id_col, time_col, target_col)
+        panel = read(df, columns, missing)
+        self.columns, self.calendar, self.backend = columns, panel.calendar, panel.backend
+        self._panel = panel
+        widths = self._widths(panel.series) if self.calibration else [1.0] * len(panel.series)
+        self._learn(panel.series, progress)
+        for one, width in zip(panel.series, widths, strict=True):
+            track = self._table.track(one.id)
+            self._table.tracks[one.id] = replace(track, residuals=width * track.residuals)
+        return self
+
+    def _widths(self, series: Sequence[Series]) -> list[float]:
+        """How much larger errors are on steps that were not learned from, at least 1 a series."""
+        count = self.calibration
+        trial = self.copy()
+        trial._learn([one.part(None, -count) for one in series])
+        tracks = [trial.states.track(one.id) for one in series]
+        held_out = [one.values[-count:] for one in series]
+        before = State.cat([track.state for track in tracks])
+        forecasts, _ = consume(trial._fitted(), held_out, before)
+        widths = []
+        for track, own, after in zip(tracks, held_out, forecasts, strict=True):
+            new = own - np.r_[np.asarray(track.state["outputs.y"])[0], after[:-1]]
+            known = np.sqrt(np.mean(track.residuals**2))
+            widths.append(max(1.0, float(np.sqrt(np.mean(new**2)) / known)) if known else 1.0)
+        return widths
+
+    def _learn(self, series: Sequence[Series], progress: bool | None = None) -> list[Prepared]:
+        """Train the core on the prepared histories, then seed the states; all or nothing."""
+        from statewise import nn, train
+
+        for one in series:
+            check_length(one, self.shortest)
+        template = Model(self.architecture, full_weights(self.architecture, self._first_weights()))
+        prepared = [prepare(template, one.values) for one in series]
+        core = nn.Model(core_architecture(self.architecture), seed=self.seed)
+        streams = train.Streams(
+            [one.inputs for one in prepared],
+            targets=[one.targets for one in prepared],
+            lanes=self._lanes(len(series)),
+            chunk=self.chunk,
+            carry=self.carry,
+        )
+        history = train.fit(core, streams, progress=progress or False, **self.training)
+        weights = {name: value.detach().numpy() for name, value in core.weights().items()}
+        self.model = Model(self.architecture, full_weights(self.architecture, weights))
+        self.history = history
+        self._table = StateTable(self._seed(series, [one.start for one in prepared]))
+        return prepared
+
+    def _lanes(self, count: int) -> int | None:
+        """How many lanes to train in; None is one for each series."""
+        wanted = min(count, LANES) if self.lanes is None else self.lanes
+        return None if wanted == count else wanted
+
+    def _first_weights(self) -> dict[str, np.ndarray]:
+        return core_architecture(self.architecture).draw(self.seed)
+
+    def _seed(self, series: Sequence[Series], starts: Sequence[State]) -> dict[Hashable, Track]:
+        """Where each series stands after its history."""
+        model = self._fitted()
+        start = State(dict(State.cat(starts)), State.cat(starts).position)
+        forecasts, state = consume(model, [one.values for one in series], start)
+        return {
+            one.id: Track(
+                state.rows(index),
+                one.times[-1],
+                errors(one.values, forecasts[index], self.warmup)[-store.RESIDUALS :],
+            )
+            for index, one in enumerate(series)
+        }
+
+    @property
+    def warmup(self) -> int:
+        """Steps at the start of a series whose differences are not yet what they will be."""
+        return sum(t.lag for t in self.architecture.transforms if isinstance(t, Difference))
+
+    @property
+    def shortest(self) -> int:
+        """The shortest history that can be learned from."""
+        return self.warmup + 3
+
+    def update(self, df: Any, *, missing: Missing = "error") -> Forecaster:
+        """Advance the states by new observations; weights stay as they are.
+
+        The cost is that of the new rows alone, however long the history is. All series in the frame
+        must be known and go on where they stand; nothing changes if one cannot.
+
+        Arguments:
+            df: rows after those already read, in the columns that `fit` was given.
+            missing: as for `fit`; a gap before the first new row can be skipped, not interpolated.
+
+        Raises:
+            DataError: an unknown series, or rows that do not follow the last time.
+        """
+        model, table = self._fitted(), self._table
+        known = {key: track.last for key, track in table.tracks.items()}
+        panel = read(df, self.columns, missing, self.calendar, known)
+        tracks = [table.track(one.id) for one in panel.series]
+        before = State.cat([track.state for track in tracks])
+        forecasts, after = consume(model, [one.values for one in panel.series], before)
+        for index, (one, track) in enumerate(zip(panel.series, tracks, strict=True)):
+            said = np.r_[np.asarray(track.state["outputs.y"])[0], forecasts[index][:-1]]
+            table.tracks[one.id] = track.advanced(
+                after.rows(index), one.times[-1], one.values - said
+            )
+        return self
+
+    # Forecasting
+
+    def predict(
+        self,
+        h: int,
+        level: Sequence[float] | None = None,
+        ids: Iterable[Hashable] | None = None,
+    ) -> Any:
+        """Forecast the next `h` steps of every series from its state.
+
+        Arguments:
+            h: how many steps.
+            level: coverage of prediction intervals in percent, ``[80, 95]``: quantiles of sampled
+                paths to which past one-step errors are added.
+            ids: which series; all if None.
+
+        Returns:
+            a frame of the library that `fit` was given: id, time, ``statewise``, and
+            ``statewise-lo-80``, ``statewise-hi-80`` for each level.
+        """
+        check_horizon(h)
+        levels = check_levels(level)
+        table, calendar = self._table, self._calendar()
+        keys = list(table) if ids is None else list(ids)
+        tracks = [table.track(key) for key in keys]
+        named: dict[str, Any] = {}
+        if self.columns.id is not None:
+            named[self.columns.id] = np.repeat(np.asarray(keys), h)
+        times = [calendar.after(track.last, h) for track in tracks]
+        named[self.columns.time] = np.concatenate(times)
+        named |= self.forecasts(State.cat([track.state for track in tracks]), tracks, h, levels)
+        return build(self.backend, named)
+
+    def forecasts(
+        self, state: State, tracks: Sequence[Track], h: int, levels: Sequence[float]
+    ) -> dict[str, np.ndarray]:
+        """The forecast columns of `predict` for the rows of a state, (B * h,) each."""
+        model = self._fitted()
+        named = {NAME: extrapolate(model, state, h).reshape(-1)}
+        if levels:
+            residuals = [track.residuals for track in tracks]
+            paths = sample(model, state, residuals, h, SAMPLES, self.seed)
+            for one in levels:
+                low, high = np.quantile(paths, [0.5 - one / 200, 0.5 + one / 200], axis=1)
+                named[f"{NAME}-lo-{one:g}"] = low.reshape(-1)
+                named[f"{NAME}-hi-{one:g}"] = high.reshape(-1)
+        return named
+
+    def cross_validation(
+        self,
+        h: int,
+        n_windows: int = 1,
+        step_size: int | None = None,
+        *,
+        df: Any = None,
+        level: Sequence[float] | None = None,
+        missing: Missing = "error",
+    ) -> Any:
+        """Forecasts from several cutoffs: trained once before the first, then walked on.
+
+        One pass over the series: at each cutoff the state is kept as a snapshot, from which a fork
+        forecasts the horizon, and the walk goes on. This forecaster itself stays as it is.
+
+        Arguments:
+            h: steps of each forecast.
+            n_windows: how many cutoffs; the last leaves exactly `h` steps.
+            step_size: steps from one cutoff to the next; `h` if None.
+            df: the series; those given to `fit` if None.
+            level, missing: as for `predict` and `fit`.
+
+        Returns:
+            a frame: id, time, ``cutoff``, the true value, and the columns of `predict`.
+        """
+        from statewise.forecast.backtest import cross_validate
+
+        panel = self._panel if df is None else read(df, self.columns, missing)
+        if panel is None:
+            raise DataError("cross_validation needs series; fit first, or give df=")
+        return cross_validate(self, panel, h, n_windows, step_size, check_levels(level))
+
+    # What is remembered
+
+    @property
+    def states(self) -> StateTable:
+        """The state of every series by id: get, set, fork, delete."""
+        return self._table
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``model.safetensors`` and ``state.safetensors`` into a folder."""
+        store.save(self, folder)
+
+    @classmethod
+    def load(cls, folder: str | Path, *, cells: Iterable[type[Cell]] = ()) -> Forecaster:
+        """The forecaster that `save` wrote, ready to predict and update.
+
+        Arguments:
+            folder: where to.
+            cells: classes of a user's own cells, see `statewise.load`.
+        """
+        return store.load(cls, folder, cells)
+
+    def copy(self) -> Forecaster:
+        """A forecaster of the same settings that is not fitted."""
+        other = object.__new__(type(self))
+        other.__dict__ |= self.__dict__
+        other.model, other.history, other._panel = None, None, None
+        other._table = StateTable({})
+        return other
+
+    def _fitted(self) -> Model:
+        if self.model is None:
+            raise StateError("this forecaster has no weights yet; call fit(df) first")
+        return self.model
+
+    def _calendar(self) -> Calendar:
+        self._fitted()
+        assert self.calendar is not None
+        return self.calendar
+
+
+def check_horizon(h: object) -> None:
+    """Raise unless the horizon is a whole number of at least one step."""
+    if isinstance(h, bool) or not isinstance(h, (int, np.integer)) or h < 1:
+        raise DataError(f"the horizon must be a whole number of at least 1 step, got {h!r}")
+
+
+def check_levels(level: Sequence[float] | None) -> list[float]:
+    """The levels as numbers, each above 0 and below 100."""
+    levels = [] if level is None else [float(one) for one in np.atleast_1d(np.asarray(level))]
+    for one in levels:
+        if not 0 < one < 100:
+            raise DataError(f"a level is a percentage between 0 and 100, got {one:g}")
+    return levels
+
+
+def check_length(series: Series, shortest: int) -> None:
+    """Raise unless a series is long enough to learn from, and varies."""
+    if len(series.values) < shortest:
+        raise DataError(
+            f"series {series.id!r} has {len(series.values)} steps to learn from; at least "
+            f"{shortest} are needed"
+        )
+    if (series.values == series.values[0]).all():
+        raise DataError(
+            f"series {series.id!r} is constant: every value is {series.values[0]:g}, so there is "
+            "nothing to learn; forecast that value, or leave the series out"
+        )

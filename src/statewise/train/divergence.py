@@ -1,0 +1,75 @@
+"""What to say when a number is no longer finite: where, why perhaps, and what to try."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+
+from statewise.errors import DivergenceError
+from statewise.train.run import Run
+from statewise.train.streams import Batch
+
+_LARGE = 100.0
+"""Inputs of this size saturate every gate."""
+
+
+def diverged(
+    run: Run, batch: Batch, loss: float, norm: float, clip: float | None, path: Path | None
+) -> DivergenceError:
+    """The error for a chunk whose loss or gradient is not finite."""
+    what = f"loss is {loss}" if not math.isfinite(loss) else f"norm of the gradient is {norm}"
+    rate = float(run.optimizer.param_groups[0]["lr"])
+    clipping = "clip=1.0" if clip is None else f"a clip below {clip:g}"
+    return DivergenceError(
+        f"the {what} at epoch {run.epoch}, chunk {run.chunk} (counted from 0; "
+        f"streams.batches({run.epoch}, {run.chunk}) gives it again). The optimiser's step was not "
+        f"taken. {_inputs(batch)} Try a learning_rate below {rate:g}, {clipping}, or data brought "
+        f"to a scale near 1. {_kept(path, run)}"
+    )
+
+
+def diverged_outside(run: Run, value: float, path: Path | None) -> DivergenceError:
+    """The error for a validation loss that is not finite."""
+    rate = float(run.optimizer.param_groups[0]["lr"])
+    return DivergenceError(
+        f"the validation loss is {value} after epoch {run.epoch} (counted from 0), with a training "
+        f"loss of {run.sums.mean_loss:.6g}. Try a learning_rate below {rate:g}, or look at the "
+        f"scale of the validation data. {_kept(path, run)}"
+    )
+
+
+def check_weights(run: Run, path: Path) -> None:
+    """Raise rather than write a checkpoint of weights that are not finite over a good one."""
+    for name, weight in run.model.weights().items():
+        if not torch.isfinite(weight).all():
+            rate = float(run.optimizer.param_groups[0]["lr"])
+            raise DivergenceError(
+                f"the weight {name!r} is no longer finite before epoch {run.epoch}, chunk "
+                f"{run.chunk} (counted from 0). Try a learning_rate below {rate:g}. "
+                f"{_kept(path, run)}"
+            )
+
+
+def _inputs(batch: Batch) -> str:
+    if not batch.inputs.is_floating_point():
+        return "The inputs are tokens."
+    bad = ~batch.inputs.isfinite().flatten(2).all(-1)
+    if bad.any():
+        row, step = bad.nonzero()[0].tolist()
+        return (
+            f"The inputs of this chunk are not finite, first in row {row} at step {step}: fill "
+            "the gap there."
+        )
+    largest = max(float(batch.inputs.abs().max()), float(batch.targets.abs().max()))
+    large = " That is large for a recurrent network." if largest > _LARGE else ""
+    return f"Inputs and targets of this chunk are finite, the largest is {largest:.3g}.{large}"
+
+
+def _kept(path: Path | None, run: Run) -> str:
+    if path is None:
+        return "With checkpoint= the last good weights would have been kept."
+    if not path.exists():
+        return f"No checkpoint had been written to {path} yet."
+    return f"The last good checkpoint stays in {path}; {len(run.history.epoch)} epochs were done."

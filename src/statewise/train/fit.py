@@ -1,0 +1,306 @@
+"""`fit`: truncated backpropagation through time over streams."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from statewise.errors import TrainingError
+from statewise.nn import Model
+from statewise.train.divergence import check_weights, diverged, diverged_outside
+from statewise.train.evaluation import mean_loss
+from statewise.train.history import History
+from statewise.train.interrupts import Interrupts, Requested
+from statewise.train.losses import Loss, find_loss, weighted_mean
+from statewise.train.progress import Bar
+from statewise.train.run import Run, Sums, setup_of
+from statewise.train.setup import (
+    MakesOptimizer,
+    Schedule,
+    check_model,
+    check_streams,
+    device_of,
+    make_optimizer,
+    make_schedule,
+)
+from statewise.train.streams import Batch, Streams, whole
+
+
+def fit(
+    model: Model,
+    streams: Streams,
+    *,
+    epochs: int = 10,
+    loss: str | Loss = "mse",
+    optimizer: str | type[Optimizer] | MakesOptimizer | Optimizer = "adam",
+    learning_rate: float = 1e-3,
+    schedule: Callable[[Optimizer], Schedule] | Schedule | None = None,
+    clip: float | None = 1.0,
+    validation: Streams | None = None,
+    patience: int | None = None,
+    min_delta: float = 0.0,
+    checkpoint: str | Path | None = None,
+    every: int | None = None,
+    resume: bool = False,
+    progress: bool | None = None,
+    on_epoch: Callable[[History], object] | None = None,
+) -> History:
+    """Train a model by truncated backpropagation through time.
+
+    State goes from chunk to chunk in each lane, cut off from the gradient, and is reset where the
+    streams say. The model is in training mode meanwhile and afterwards in the mode it was in.
+
+    Arguments:
+        model: what to train; batches are moved to its device.
+        streams: on what.
+        epochs: how many passes over the streams, at most.
+        loss: ``"mse"``, ``"mae"``, ``"huber"``, ``"cross_entropy"``, `Quantile`, or a function of
+            predictions (B, T, O) and targets (B, T, ...) that returns the loss of each step,
+            (B, T) or with further axes, which are averaged.
+        optimizer: ``"adam"``, ``"adamw"``, ``"sgd"``, ``"rmsprop"``, a class of torch's, a function
+            of the weights that makes one, or an optimiser made with the model's weights.
+        learning_rate: of an optimiser given by name or class; others have their own.
+        schedule: a function of the optimiser that makes a learning rate scheduler of torch, or
+            one made for the optimiser given; it steps once an epoch. `ReduceLROnPlateau` sees the
+            validation loss, or the training loss without validation.
+        clip: gradients with a larger norm are scaled down to it; None leaves them.
+        validation: streams on which the loss is measured after each epoch, by `evaluate`: with a
+            state of their own, outside training mode.
+        patience: stop after this many epochs in which the validation loss (without validation,
+            the training loss) did not fall, and end with the weights of the best epoch.
+        min_delta: by how much the loss must fall to count for `patience`.
+        checkpoint: a file that keeps the run: weights, optimiser, schedule, torch's random state,
+            place, history and carried state. Written after every epoch and on Ctrl-C.
+        every: write it after this many chunks too.
+        resume: go on from the file where it exists, bit for bit as if never interrupted. Without a
+            schedule another `learning_rate` takes over from there.
+        progress: show a progress bar; None shows it on a terminal.
+        on_epoch: called with the history after every epoch.
+
+    Returns:
+        the history, with the state of the lanes after the last chunk.
+
+    Raises:
+        TrainingError: an option that cannot be used, or a checkpoint of another setup.
+        InputError: streams that do not fit the model or the loss, or hold values that are not
+            finite.
+        DivergenceError: a loss or gradient that is not finite; the step was not taken and the last
+            checkpoint stays.
+        KeyboardInterrupt: Ctrl-C, after the chunk at hand and the checkpoint; a second Ctrl-C
+            interrupts at once.
+
+    Example::
+
+        history = sw.fit(model, sw.Streams(series), epochs=20, validation=sw.Streams(held_out),
+                         patience=3, checkpoint="run.safetensors", resume=True)
+    """
+    check_model(model)
+    check_streams(model, streams, loss, "streams")
+    if validation is not None:
+        check_streams(model, validation, loss, "validation")
+    options = _Options(
+        epochs,
+        find_loss(loss),
+        clip,
+        validation,
+        patience,
+        min_delta,
+        None if checkpoint is None else Path(checkpoint),
+        every,
+        on_epoch,
+    )
+    options.check(resume)
+    own = not isinstance(optimizer, (str, type))
+    made = make_optimizer(optimizer, model, learning_rate)
+    plan = make_schedule(schedule, made)
+    setup = setup_of(model, streams, validation, loss, made, plan)
+    run = Run(model, made, plan, setup, None if own else float(learning_rate))
+    run.history.validation = None if validation is None else []
+    if resume and options.checkpoint is not None and options.checkpoint.exists():
+        run.load(options.checkpoint)
+    mode = model.training
+    try:
+        model.train()
+        with Interrupts() as interrupts, Bar(progress, epochs, len(streams)) as bar:
+            return _Trainer(run, streams, options, interrupts, bar).train()
+    finally:
+        model.train(mode)
+
+
+@dataclass(frozen=True)
+class _Options:
+    """The options of `fit` that its loop needs."""
+
+    epochs: int
+    loss: Loss
+    clip: float | None
+    validation: Streams | None
+    patience: int | None
+    min_delta: float
+    checkpoint: Path | None
+    every: int | None
+    on_epoch: Callable[[History], object] | None
+
+    def check(self, resume: bool) -> None:
+        whole("epochs", self.epochs, 1)
+        for name in ("patience", "every"):
+            if getattr(self, name) is not None:
+                whole(name, getattr(self, name), 1)
+        if self.clip is not None and not (_number(self.clip) and self.clip > 0):
+            raise TrainingError(f"clip must be a number above 0, or None, got {self.clip!r}")
+        if not (_number(self.min_delta) and 0 <= self.min_delta < math.inf):
+            raise TrainingError(f"min_delta must be a number of at least 0, got {self.min_delta!r}")
+        if self.checkpoint is None and (self.every is not None or resume):
+            name = "resume" if resume else "every"
+            raise TrainingError(f"{name} needs a file: checkpoint='run.safetensors'")
+        if self.checkpoint is not None and not self.checkpoint.absolute().parent.is_dir():
+            raise TrainingError(
+                f"checkpoint={str(self.checkpoint)!r} cannot be written: there is no folder "
+                f"{self.checkpoint.parent}; make it first"
+            )
+
+
+class _Trainer:
+    """The loop of `fit`."""
+
+    def __init__(
+        self, run: Run, streams: Streams, options: _Options, interrupts: Interrupts, bar: Bar
+    ) -> None:
+        self.run, self.streams, self.options = run, streams, options
+        self.interrupts, self.bar = interrupts, bar
+        self.device = device_of(run.model)
+        self.all_weights = list(run.model.parameters())
+        self.weights: list[Tensor] = [
+            weight for group in run.optimizer.param_groups for weight in group["params"]
+        ]
+
+    def train(self) -> History:
+        run, history = self.run, self.run.history
+        try:
+            while run.epoch < self.options.epochs and not self._impatient():
+                self._epoch()
+                self.interrupts.check()
+        except Requested:
+            self._save()
+            raise KeyboardInterrupt(self._stopped()) from None
+        history.stopped = "patience" if self._impatient() else "epochs"
+        history.state = run.state
+        if self.options.patience is not None:
+            run.model.load_weights(run.best)
+        return history
+
+    def _epoch(self) -> None:
+        """Train until the cursor stands at the next epoch."""
+        run = self.run
+        if run.chunk == 0:
+            run.state = None
+        before = time.perf_counter() - run.sums.seconds
+        for batch in self.streams.batches(run.epoch, run.chunk):
+            self._chunk(batch)
+            run.chunk += 1
+            run.sums.seconds = time.perf_counter() - before
+            self.bar.chunk(run.epoch, run.chunk, run.sums.mean_loss)
+            self.interrupts.check()
+            every = self.options.every
+            if every is not None and (run.epoch * len(self.streams) + run.chunk) % every == 0:
+                self._save()
+        held_out = self._validate()
+        run.sums.seconds = time.perf_counter() - before
+        self._close(held_out)
+
+    def _chunk(self, batch: Batch) -> None:
+        """Forward, backward, clip, step: the state that comes out is cut off from the gradient."""
+        run, sums = self.run, self.run.sums
+        counted = float(batch.weights.sum())
+        sent = batch if self.device.type == "cpu" else batch.to(self.device)
+        y, state = run.model(sent.inputs, run.state, reset=sent.reset, lengths=sent.lengths)
+        if counted:
+            loss = weighted_mean(self.options.loss(y, sent.targets), sent.weights, counted)
+            norm = self._gradients(loss)
+            value, size = float(loss.detach()), float(norm)
+            if not (math.isfinite(value) and math.isfinite(size)):
+                raise diverged(run, batch, value, size, self.options.clip, self.options.checkpoint)
+            clip = self.options.clip
+            if clip is not None and size > clip:
+                for weight in self.weights:
+                    if weight.grad is not None:
+                        weight.grad.mul_(clip / (size + 1e-6))
+            run.optimizer.step()
+            sums.loss += value * counted
+            sums.weight += counted
+            sums.norm += size
+            sums.updates += 1
+        run.state = state.detach()
+
+    def _gradients(self, loss: Tensor) -> Tensor:
+        """Compute the gradients of a loss and return their norm."""
+        for weight in self.all_weights:
+            weight.grad = None
+        loss.backward()  # type: ignore[no-untyped-call]
+        norms = [
+            torch.linalg.vector_norm(weight.grad)
+            for weight in self.weights
+            if weight.grad is not None
+        ]
+        norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+        return norm
+
+    def _validate(self) -> float | None:
+        streams = self.options.validation
+        if streams is None:
+            return None
+        value = mean_loss(self.run.model, streams, self.options.loss, self.interrupts.check)
+        if not math.isfinite(value):
+            raise diverged_outside(self.run, value, self.options.checkpoint)
+        return value
+
+    def _close(self, held_out: float | None) -> None:
+        """Write the epoch down, step the schedule, and move the cursor to the next epoch."""
+        run, history, sums = self.run, self.run.history, self.run.sums
+        history.epoch.append(run.epoch)
+        history.loss.append(sums.mean_loss)
+        if history.validation is not None and held_out is not None:
+            history.validation.append(held_out)
+        history.learning_rate.append(float(run.optimizer.param_groups[0]["lr"]))
+        history.gradient_norm.append(sums.norm / max(sums.updates, 1))
+        history.seconds.append(sums.seconds)
+        history.state = run.state
+        if history.best_epoch == run.epoch:
+            run.best = {name: own.detach().clone() for name, own in run.model.weights().items()}
+        if isinstance(run.schedule, ReduceLROnPlateau):
+            run.schedule.step(history.monitored[-1])
+        elif run.schedule is not None:
+            run.schedule.step()
+        self.bar.epoch(run.epoch, history.loss[-1], held_out)
+        run.epoch, run.chunk, run.sums = run.epoch + 1, 0, Sums()
+        self._save()
+        if self.options.on_epoch is not None:
+            self.options.on_epoch(history)
+
+    def _impatient(self) -> bool:
+        patience = self.options.patience
+        return patience is not None and self.run.history.waited(self.options.min_delta) >= patience
+
+    def _save(self) -> None:
+        if self.options.checkpoint is not None:
+            check_weights(self.run, self.options.checkpoint)
+            self.run.save(self.options.checkpoint)
+
+    def _stopped(self) -> str:
+        run, path = self.run, self.options.checkpoint
+        kept = "nothing was kept, there is no checkpoint="
+        if path is not None:
+            kept = f"the run is kept in {path}, go on with resume=True"
+        return f"stopped before epoch {run.epoch}, chunk {run.chunk} (counted from 0); {kept}"
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

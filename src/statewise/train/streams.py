@@ -1,0 +1,344 @@
+"""`Streams`: sequences of any lengths as chunks of lanes, with the mask that ends their state."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from statewise.errors import InputError, TrainingError
+from statewise.train.packing import Lane, Span, cut, lay
+from statewise.train.sequences import Sequences
+from statewise.types import Array
+
+Carry: TypeAlias = Literal["stream", "never", "epoch"]
+
+_BLOCK = 2**16
+"""How many numbers are read at once where chunks are smaller: reading costs as much for many steps
+as for one.
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """One chunk of every lane.
+
+    Arguments:
+        inputs: (B, T, F), or (B, T) int64 tokens.
+        targets: (B, T, ...), what is to be predicted at each step.
+        weights: (B, T) float32, zero where a step does not count: padding and burn-in.
+        reset: (B, T) bool, true where the state is forgotten before the step.
+        lengths: (B,) int64, the steps that are not padding, or None where there is no padding.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    weights: Tensor
+    reset: Tensor
+    lengths: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> Batch:
+        """With inputs, targets and weights on a device; the masks stay, models read them on the
+        host.
+        """
+        return Batch(
+            self.inputs.to(device),
+            self.targets.to(device),
+            self.weights.to(device),
+            self.reset,
+            self.lengths,
+        )
+
+
+class Streams:
+    """Sequences of any lengths, packed end to end into lanes and cut into chunks.
+
+    Sequences longer than an even lane are cut into equal pieces, so that lanes are balanced; give
+    fewer `lanes` where a sequence is to stay whole. Nothing is copied but the chunk at hand.
+
+    Arguments:
+        sequences: one array for each sequence, (T, F) numbers or (T,) integer tokens, of NumPy
+            (memory-mapped arrays are read a chunk at a time) or torch. One array is one sequence.
+        targets: one array (T, ...) for each sequence; the next step of the inputs where None.
+        lanes: how many rows run side by side, at most; no more than there are pieces. None gives
+            every sequence a lane of its own, in order and whole.
+        chunk: steps of a chunk, the reach of the gradient in truncated BPTT.
+        carry: how far state is carried. ``"stream"``: along each piece, reset where one starts;
+            ``"never"``: within a chunk only; ``"epoch"``: on across pieces, reset where an epoch
+            starts. The first chunk of an epoch resets every row in each of them.
+        shuffle: lay the pieces in another order each epoch.
+        seed: of the orders; an epoch's order depends on the seed and its number alone.
+        burn_in: steps after each start of a piece, and each reset, that are read but not learned
+            from: there the state knows too little.
+        dtype: of inputs and targets that are not integers.
+
+    Raises:
+        InputError: sequences or targets that cannot be used; also while iterating, where a value
+            is not finite.
+        TrainingError: an option out of range.
+
+    Example::
+
+        streams = sw.Streams([a, b, c], lanes=16, chunk=100)    # a (Ta, F), b (Tb, F), ...
+        state = None
+        for batch in streams:
+            y, state = model(batch.inputs, state, reset=batch.reset, lengths=batch.lengths)
+            state = state.detach()
+    """
+
+    def __init__(
+        self,
+        sequences: Sequence[Array] | Array,
+        *,
+        targets: Sequence[Array] | Array | None = None,
+        lanes: int | None = 16,
+        chunk: int = 100,
+        carry: Carry = "stream",
+        shuffle: bool = False,
+        seed: int = 0,
+        burn_in: int = 0,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        for name, value, least in (
+            ("lanes", 1 if lanes is None else lanes, 1),
+            ("chunk", chunk, 1),
+            ("seed", seed, 0),
+            ("burn_in", burn_in, 0),
+        ):
+            whole(name, value, least)
+        if carry not in get_args(Carry):
+            raise TrainingError(
+                f"carry must be one of {', '.join(get_args(Carry))}, got {carry!r}: the scope over "
+                "which state is carried"
+            )
+        if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+            raise TrainingError(f"dtype must be a floating dtype of torch, got {dtype!r}")
+        self.chunk, self.carry, self.shuffle, self.seed = (
+            int(chunk),
+            carry,
+            bool(shuffle),
+            int(seed),
+        )
+        self.burn_in, self.dtype = int(burn_in), dtype
+        self._inputs = Sequences(sequences, "sequences")
+        self._shift = targets is None
+        self._targets = self._inputs if targets is None else _paired(self._inputs, targets)
+        self._lengths = [max(length - self._shift, 0) for length in self._inputs.lengths]
+        self.steps = sum(self._lengths)
+        if not self.steps:
+            raise InputError(
+                "every sequence is too short: to predict the next step it needs two of them"
+                if self._shift
+                else "every sequence is empty"
+            )
+        self._pieces = cut(self._lengths, lanes)
+        self._plan = lay(self._pieces, lanes)
+        self.lanes = len(self._plan)
+        self.longest = max(lane.steps for lane in self._plan)
+        self._shortest = min(lane.steps for lane in self._plan)
+        step = int(np.prod(self._inputs.shape) + np.prod(self._targets.shape))
+        self._block = max(_BLOCK // (self.lanes * self.chunk * step), 1)
+        self._check_burn_in()
+
+    def _check_burn_in(self) -> None:
+        longest = max(steps for _, _, steps in self._pieces)
+        if self.carry == "never":
+            longest = min(longest, self.chunk)
+        if self.burn_in >= longest:
+            raise TrainingError(
+                f"burn_in={self.burn_in} leaves nothing to learn from: no stretch between resets "
+                f"is longer than {longest} steps"
+            )
+
+    # What there is
+
+    @property
+    def features(self) -> int | None:
+        """The width of an input step, None for tokens."""
+        return None if self._inputs.tokens else self._inputs.shape[0]
+
+    @property
+    def target_shape(self) -> tuple[int, ...] | None:
+        """The shape of a target step, None for integers."""
+        return None if self._targets.tokens else self._targets.shape
+
+    def __len__(self) -> int:
+        """How many chunks an epoch has."""
+        return (self.longest + self.chunk - 1) // self.chunk
+
+    def __repr__(self) -> str:
+        count, pieces = len(self._inputs), len(self._pieces)
+        short = sum(steps == 0 for steps in self._lengths)
+        padding = 1 - self.steps / (self.lanes * self.longest)
+        padded = f"{padding:.1%} padding; {_counted(len(self), 'chunk')} of {self.chunk}"
+        lines = [
+            f"Streams({_counted(count, 'sequence')}, {_counted(self.steps, 'step')}",
+            f"  {_counted(self.lanes, 'lane')} of up to {self.longest:,} steps, {padded}",
+        ]
+        if pieces > count - short:
+            shortest = min(steps for _, _, steps in self._pieces)
+            lines.append(f"  cut into {pieces:,} pieces, the shortest of {shortest:,} steps")
+        if short:
+            lines.append(f"  {short:,} too short to hold a step")
+        tail = f", shuffle (seed {self.seed})" if self.shuffle else ""
+        tail += f", burn_in={self.burn_in}" if self.burn_in else ""
+        return "\n".join([*lines, f"  carry={self.carry!r}{tail})"])
+
+    def layout(self) -> dict[str, Any]:
+        """What decides which step stands where, for telling two setups apart."""
+        lengths = np.asarray(self._lengths, dtype=np.int64)
+        return {
+            "sequences": len(self._inputs),
+            "steps": self.steps,
+            "lengths": hashlib.sha256(lengths.tobytes()).hexdigest()[:16],
+            "features": self.features,
+            "targets": "next step" if self._shift else str(self.target_shape),
+            "lanes": self.lanes,
+            "chunk": self.chunk,
+            "carry": self.carry,
+            "shuffle": self.shuffle,
+            "seed": self.seed if self.shuffle else None,
+            "burn_in": self.burn_in,
+            "dtype": str(self.dtype),
+        }
+
+    # Chunks
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self.batches()
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """The chunks of an epoch, counted from 0."""
+        return self.batches(epoch)
+
+    def batches(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
+        """The chunks of an epoch from the one with the number `start` on, both counted from 0."""
+        whole("epoch", epoch, 0)
+        whole("start", start, 0)
+        return self._batches(epoch, start)
+
+    def _batches(self, epoch: int, start: int) -> Iterator[Batch]:
+        """Chunks are read a block at a time. Blocks lie where they lie, whatever `start` is, so
+        that a chunk has the same place in memory, and kernels round alike, in a run that goes on.
+        """
+        lanes = self._lanes(epoch)
+        for first in range(start - start % self._block, len(self), self._block):
+            count = min(self._block, len(self) - first)
+            block = self._read(lanes, first * self.chunk, count)
+            for index in range(max(start - first, 0), count):
+                yield self._chunk(block, lanes, index, (first + index) * self.chunk)
+
+    def _lanes(self, epoch: int) -> list[Lane]:
+        if not self.shuffle:
+            return self._plan
+        return lay(self._pieces, self.lanes, np.random.default_rng([self.seed, epoch]))
+
+    def _chunk(self, block: Batch, lanes: list[Lane], index: int, start: int) -> Batch:
+        """The chunk with this number in a block, which begins at step `start` of the epoch."""
+        inputs, targets, weights, reset = (
+            tensor[index] for tensor in (block.inputs, block.targets, block.weights, block.reset)
+        )
+        if self._shortest >= start + self.chunk:
+            return Batch(inputs, targets, weights, reset)
+        steps = min(self.chunk, self.longest - start)
+        lengths = torch.tensor([min(max(lane.steps - start, 0), steps) for lane in lanes])
+        if steps < self.chunk:
+            inputs, targets, weights, reset = (
+                tensor[:, :steps].contiguous() for tensor in (inputs, targets, weights, reset)
+            )
+        return Batch(inputs, targets, weights, reset, lengths if lengths.min() < steps else None)
+
+    def _read(self, lanes: list[Lane], start: int, count: int) -> Batch:
+        """Chunks from step `start` on, stacked: every tensor is (count, B, T, ...)."""
+        rows, steps = len(lanes), count * self.chunk
+        # torch aligns what it allocates, so kernels round alike in every process
+        inputs = self._empty(self._inputs, rows, steps)
+        targets = self._empty(self._targets, rows, steps)
+        weights, reset = torch.ones(rows, steps), torch.zeros(rows, steps, dtype=torch.bool)
+        if self._shortest < start + steps:
+            ends = torch.tensor([lane.steps - start for lane in lanes])
+            padding = torch.arange(steps) >= ends[:, None]
+            for tensor in (inputs, targets, weights):
+                tensor[padding] = 0
+        spans = [lane.spans(start, start + steps) for lane in lanes]
+        self._copy(spans, inputs.numpy(), targets.numpy())
+        self._mark(spans, weights.numpy(), reset.numpy())
+        if start == 0:
+            reset[:, 0] = True
+        return Batch(
+            *(
+                tensor.reshape(rows, count, self.chunk, *tensor.shape[2:])
+                .transpose(0, 1)
+                .contiguous()
+                for tensor in (self._cast(inputs), self._cast(targets), weights, reset)
+            )
+        )
+
+    def _empty(self, source: Sequences, rows: int, steps: int) -> Tensor:
+        if source.tokens:
+            return torch.empty(rows, steps, dtype=torch.int64)
+        wide = torch.float32 if self.dtype == torch.bfloat16 else self.dtype  # NumPy lacks it
+        return torch.empty(rows, steps, *source.shape, dtype=wide)
+
+    def _cast(self, values: Tensor) -> Tensor:
+        return values.to(self.dtype) if values.is_floating_point() else values
+
+    def _copy(self, spans: list[list[Span]], inputs: np.ndarray, targets: np.ndarray) -> None:
+        sources, answers, shift = self._inputs.arrays, self._targets.arrays, self._shift
+        with np.errstate(over="ignore", invalid="ignore"):  # found and named below
+            for row, own in enumerate(spans):
+                for at, sequence, start, stop, _ in own:
+                    end = at + stop - start
+                    inputs[row, at:end] = sources[sequence][start:stop]
+                    targets[row, at:end] = answers[sequence][start + shift : stop + shift]
+            if np.isfinite(inputs.sum()) and np.isfinite(targets.sum()):
+                return
+        for own in spans:
+            for _, sequence, start, stop, _ in own:
+                self._inputs.check_finite(sequence, start, stop, self.dtype)
+                self._targets.check_finite(sequence, start + shift, stop + shift, self.dtype)
+
+    def _mark(self, spans: list[list[Span]], weights: np.ndarray, reset: np.ndarray) -> None:
+        """Write down where state is reset, and which steps come too early to learn from."""
+        if self.carry == "never":
+            reset[:, :: self.chunk] = True
+            early = np.arange(weights.shape[1]) % self.chunk < self.burn_in
+            weights[:, early] = 0
+        for row, own in enumerate(spans):
+            for at, _, start, stop, offset in own:
+                if offset == 0 and self.carry != "epoch":
+                    reset[row, at] = True
+                if offset < self.burn_in:
+                    weights[row, at : at + min(stop - start, self.burn_in - offset)] = 0
+
+
+def whole(name: str, value: object, least: int) -> None:
+    """Raise unless an option is a whole number of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise TrainingError(f"{name} must be a whole number of at least {least}, got {value!r}")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
+def _paired(inputs: Sequences, targets: Any) -> Sequences:
+    """The targets, one array for each sequence and one step for each of its steps."""
+    paired = Sequences(targets, "targets")
+    if len(paired) != len(inputs):
+        raise InputError(
+            f"there are {len(inputs)} sequences and {len(paired)} arrays of targets; give one for "
+            "each"
+        )
+    for index, (steps, came) in enumerate(zip(inputs.lengths, paired.lengths, strict=True)):
+        if steps != came:
+            raise InputError(
+                f"targets[{index}] has {came} steps and sequences[{index}] has {steps}; give one "
+                "target for each step, or no targets to predict the next step"
+            )
+    return paired

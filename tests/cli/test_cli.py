@@ -1,0 +1,153 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import statewise as sw
+
+FAST = ["--epochs", "3", "--repeats", "2", "--units", "2"]
+
+
+def call(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The command as a user runs it, in a process of its own."""
+    code = "from statewise.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, words)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "100"},
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("cli") / "run"
+    done = call("forecast", "--out", folder, "--horizon", "5", "--level", "80", *FAST)
+    assert done.returncode == 0, done.stderr
+    assert "shampoo: 1 series of 36 steps, one every month, 0001-01-01 to 0003-12-01" in done.stdout
+    for word in ("reset", "window", "seed", "carry", "persistence", "86.7", "136.8", "Best policy"):
+        assert word in done.stdout
+    return folder
+
+
+def test_forecast_leaves_its_files(run: Path) -> None:
+    names = {
+        "model.safetensors",
+        "state.safetensors",
+        "forecast.csv",
+        "forecast.png",
+        "report.json",
+    }
+    assert {path.name for path in run.iterdir()} == names
+    assert (run / "forecast.png").read_bytes().startswith(b"\x89PNG")
+    report = json.loads((run / "report.json").read_text())
+    assert len(report["policies"]["seed"]["rmse"]["repeats"]) == 2
+    written = pd.read_csv(run / "forecast.csv")
+    assert list(written.columns) == ["Month", "statewise", "statewise-lo-80", "statewise-hi-80"]
+    assert written.Month.iloc[0].startswith("0004-01-01")
+    np.testing.assert_allclose(written.statewise, [row["statewise"] for row in report["forecast"]])
+
+
+def test_state_shows_what_is_held(run: Path) -> None:
+    for target in (run, run / "state.safetensors"):
+        done = call("state", target)
+        assert done.returncode == 0, done.stderr
+        for word in ("2.h", "2.c", "float64", "architecture", "weights", "series", "36"):
+            assert word in done.stdout
+    summary = json.loads(call("state", run, "--json").stdout)
+    assert summary["positions"] == [36]
+    assert summary["series"] == ["series"]
+
+
+def test_update_goes_on_without_retraining(run: Path, tmp_path: Path) -> None:
+    rows = tmp_path / "new.csv"
+    rows.write_text("Month,Sales\n4-01,650\n4-02,600.5\n")
+    before = (run / "model.safetensors").read_bytes()
+    done = call("update", run, rows)
+    assert done.returncode == 0, done.stderr
+    assert "2 new rows consumed" in done.stdout
+    assert len(pd.read_csv(run / "forecast.csv")) == 5
+    assert pd.read_csv(run / "forecast.csv").Month.iloc[0].startswith("0004-03-01")
+    assert (run / "model.safetensors").read_bytes() == before
+    state = (run / "state.safetensors").read_bytes()
+    again = call("update", run, rows)
+    assert again.returncode == 2
+    assert "already been read up to 0004-02-01" in again.stderr
+    assert (run / "state.safetensors").read_bytes() == state
+
+
+def test_json_is_all_there_is_on_standard_output(tmp_path: Path) -> None:
+    done = call("forecast", "air-passengers", "--json", "--test", "6", *FAST)
+    report = json.loads(done.stdout)
+    assert report["baselines"]["persistence"]["rmse"]["mean"] > 0
+    assert len(report["forecast"]) == 12
+
+
+def test_several_series_from_a_parquet_file(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pd.DataFrame(
+        {
+            "shop": np.repeat(["x", "y"], 30),
+            "day": list(pd.date_range("2024-01-01", periods=30)) * 2,
+            "sold": rng.normal(size=60).cumsum(),
+            "price": 1.0,
+        }
+    ).to_parquet(tmp_path / "s.parquet")
+    words = ["forecast", tmp_path / "s.parquet", "--id", "shop", "--test", "5", *FAST]
+    assert "name it with --value" in call(*words).stderr
+    done = call(*words, "--value", "sold", "--out", tmp_path / "o")
+    assert done.returncode == 0, done.stderr
+    assert "2 series of 30 to 30 steps, one every day" in done.stdout
+    assert len(pd.read_csv(tmp_path / "o" / "forecast.csv")) == 24
+
+
+BAD = {
+    "no file": (["forecast", "nowhere.csv"], "no file 'nowhere.csv'"),
+    "horizon": (["forecast", "--horizon", "0"], "horizon"),
+    "test": (["forecast", "--test", "36"], "leaves 0 to learn from"),
+    "no test": (["forecast", "--test", "0"], "test must be"),
+    "level": (["forecast", "--level", "eighty"], "--level takes percentages"),
+    "level 100": (["forecast", "--level", "100"], "between 0 and 100"),
+    "cell": (["forecast", "--cell", "qrnn"], "lstm, gru, elman"),
+    "units": (["forecast", "--units", "0"], "units must be a whole number of at least 1"),
+    "column": (["forecast", "--value", "Profit"], "no column 'Profit' among Month, Sales"),
+    "missing": (["forecast", "--missing", "drop"], "error, skip, interpolate"),
+    "state": (["state", "nowhere.safetensors"], "does not exist"),
+    "update": (["update", "nowhere", "rows.csv"], "no folder nowhere"),
+    "option": (["forecast", "--horizons", "3"], "No such option"),
+    "number": (["forecast", "--horizon", "many"], "--horizon"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_line_and_status_2(name: str, tmp_path: Path) -> None:
+    words, message = BAD[name]
+    done = call(*words, "--out", "o", cwd=tmp_path) if words[0] == "forecast" else call(*words)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_constant_series_and_a_damaged_state(tmp_path: Path, run: Path) -> None:
+    flat = tmp_path / "flat.csv"
+    flat.write_text("ds,y\n" + "".join(f"{2000 + i},7\n" for i in range(30)))
+    assert "constant: every value is 7" in call("forecast", flat, *FAST).stderr
+    torn = tmp_path / "torn.safetensors"
+    torn.write_bytes((run / "state.safetensors").read_bytes()[:200])
+    assert "truncated" in call("state", torn).stderr
+    assert "expected a statewise.state file" in call("state", run / "model.safetensors").stderr
+
+
+def test_version_and_help() -> None:
+    assert call("--version").stdout.strip() == sw.__version__
+    for command in ("forecast", "update", "state"):
+        assert command in call("--help").stdout
