@@ -37,7 +37,7 @@ nb::tuple forward_of(const Layer& layer, nb::handle x, nb::handle h0, nb::handle
   if (!layer.weights.bias) throw std::invalid_argument("this layer is packed for backward");
   Sequence job = sequence(layer, x, h0, c0, reset, h_init, c_init, lengths);
   const bool lstm = layer.cell == Cell::lstm;
-  nb::object y = new_floats({job.rows, job.steps, layer.units});
+  nb::object y = kept_floats({job.rows, job.steps, layer.units});
   nb::object h = new_floats({job.rows, layer.units});
   nb::object c = lstm ? new_floats({job.rows, layer.units}) : nb::none();
   nb::object gates = save ? kept_floats({job.rows * job.steps, layer.stride}) : nb::none();

@@ -42,6 +42,7 @@ class NamedProgram {
   void add_output(nb::object name) { fields_.push_back({name, output, false}); }
 
   nb::object step(nb::handle x, nb::handle arrays, nb::handle position);
+  nb::object unroll(nb::handle x, nb::handle arrays, nb::handle position);
   nb::object call(nb::handle x, nb::handle arrays, nb::handle initial, nb::handle reset,
                   nb::handle lengths);
   nb::object step_slots(nb::handle x, nb::handle handles, nb::handle table,
@@ -64,6 +65,19 @@ class NamedProgram {
     return true;
   }
 
+  nb::object plain(nb::handle x, nb::handle arrays, nb::handle position, bool sequence);
+
+  // Each row's last output, or what was remembered before where it has no step.
+  void remember(const float* y, i64 rows, i64 steps, const i64* lengths, const float* before,
+                float* after) const {
+    const i64 width = program.width;
+    for (i64 row = 0; row < rows; ++row) {
+      const i64 count = lengths ? lengths[row] : steps;
+      const float* last = count ? y + (row * steps + count - 1) * width : before + row * width;
+      std::memcpy(after + row * width, last, std::size_t(width) * sizeof(float));
+    }
+  }
+
   // Runs without the interpreter lock where that is worth its price.
   template <class Work>
   void run(double rows, Work work) const {
@@ -83,19 +97,34 @@ class NamedProgram {
   std::vector<i64> units_;
 };
 
-// None where anything is not plainly as expected: the caller then takes the way that explains.
 nb::object NamedProgram::step(nb::handle x, nb::handle arrays, nb::handle position) {
+  return plain(x, arrays, position, false);
+}
+
+nb::object NamedProgram::unroll(nb::handle x, nb::handle arrays, nb::handle position) {
+  return plain(x, arrays, position, true);
+}
+
+// A step, or a whole sequence without masks. None where anything is not plainly as expected: the
+// caller then takes the way that explains.
+nb::object NamedProgram::plain(nb::handle x, nb::handle arrays, nb::handle position,
+                               bool sequence) {
   if (!fits(position.ptr(), NPY_INT64, {-1}) || !PyDict_CheckExact(arrays.ptr()) ||
       std::size_t(PyDict_Size(arrays.ptr())) != fields_.size())
     return nb::none();
   StepJob job{};
   const i64 rows = job.rows = length(position, 0);
+  const int type = program.embeds ? NPY_INT64 : NPY_FLOAT32;
+  const bool shaped =
+      program.embeds ? sequence ? fits(x.ptr(), type, {rows, -1}) : fits(x.ptr(), type, {rows})
+      : sequence     ? fits(x.ptr(), type, {rows, -1, program.inputs})
+                     : fits(x.ptr(), type, {rows, program.inputs});
+  if (!shaped) return nb::none();
+  const i64 steps = sequence ? length(x, 1) : 1;
   if (program.embeds) {
-    if (!fits(x.ptr(), NPY_INT64, {rows})) return nb::none();
     job.tokens = data<i64>(x.ptr());
-    if (!tokens_fit(job.tokens, rows)) return nb::none();
+    if (!tokens_fit(job.tokens, rows * steps)) return nb::none();
   } else {
-    if (!fits(x.ptr(), NPY_FLOAT32, {rows, program.inputs})) return nb::none();
     job.x = data<float>(x.ptr());
   }
   StepState small[8] = {};
@@ -112,7 +141,8 @@ nb::object NamedProgram::step(nb::handle x, nb::handle arrays, nb::handle positi
       return nb::none();
   }
   nb::dict after;
-  float* remembered = nullptr;
+  const float* remembered = nullptr;
+  float* remembers = nullptr;
   for (const Field& field : fields_) {
     PyObject* before = PyDict_GetItem(arrays.ptr(), field.name.ptr());
     if (field.layer == carried) {
@@ -124,7 +154,8 @@ nb::object NamedProgram::step(nb::handle x, nb::handle arrays, nb::handle positi
     seal(made.ptr());
     PyDict_SetItem(after.ptr(), field.name.ptr(), made.ptr());
     if (field.layer == output) {
-      remembered = data<float>(made.ptr());
+      remembered = data<float>(before);
+      remembers = data<float>(made.ptr());
       continue;
     }
     StepState& state = states[field.layer];
@@ -132,18 +163,27 @@ nb::object NamedProgram::step(nb::handle x, nb::handle arrays, nb::handle positi
     (field.cell ? state.c_out : state.h_out) = data<float>(made.ptr());
     (field.cell ? state.stride_c : state.stride_h) = units;
   }
-  nb::object y = new_floats({rows, program.width});
+  nb::object y = sequence ? new_floats({rows, steps, program.width})
+                          : new_floats({rows, program.width});
   npy_intp count = rows;
   nb::object moved = nb::steal(PyArray_SimpleNew(1, &count, NPY_INT64));
   if (!moved) throw nb::python_error();
   for (i64 row = 0; row < rows; ++row)
-    data<i64>(moved.ptr())[row] = data<i64>(position.ptr())[row] + 1;
+    data<i64>(moved.ptr())[row] = data<i64>(position.ptr())[row] + steps;
   seal(moved.ptr());
   job.states = states;
   job.y = data<float>(y.ptr());
-  run(double(rows), [&] { program.step(job); });
-  if (remembered)
-    std::memcpy(remembered, job.y, std::size_t(rows * program.width) * sizeof(float));
+  if (sequence) {
+    std::vector<LayerArrays> layers;
+    for (std::size_t i = 0; i < units_.size(); ++i)
+      layers.push_back(
+          {states[i].h, states[i].c, nullptr, nullptr, states[i].h_out, states[i].c_out});
+    const CallJob whole{rows, steps, job.x, job.tokens, nullptr, nullptr, layers.data(), job.y};
+    run(double(rows * steps), [&] { program.call(whole); });
+  } else {
+    run(double(rows), [&] { program.step(job); });
+  }
+  if (remembers) remember(job.y, rows, steps, nullptr, remembered, remembers);
   return nb::make_tuple(y, after, moved);
 }
 
@@ -190,12 +230,7 @@ nb::object NamedProgram::call(nb::handle x, nb::handle arrays, nb::handle initia
   job.states = states.data();
   job.y = data<float>(y.ptr());
   run(double(rows) * double(steps), [&] { program.call(job); });
-  for (i64 row = 0; remembers && row < rows; ++row) {
-    const i64 count = job.lengths ? job.lengths[row] : steps;
-    const float* last = count ? job.y + (row * steps + count - 1) * program.width
-                              : remembered + row * program.width;
-    std::memcpy(remembers + row * program.width, last, std::size_t(program.width) * sizeof(float));
-  }
+  if (remembers) remember(job.y, rows, steps, job.lengths, remembered, remembers);
   return nb::make_tuple(y, after);
 }
 
@@ -312,6 +347,8 @@ void bind_program(nb::module_& module) {
            })
       .def_prop_ro("slot_floats", &NamedProgram::slot_floats)
       .def("step", &NamedProgram::step, nb::arg("x").none(), nb::arg("arrays").none(),
+           nb::arg("position").none())
+      .def("unroll", &NamedProgram::unroll, nb::arg("x").none(), nb::arg("arrays").none(),
            nb::arg("position").none())
       .def("call", &NamedProgram::call, nb::arg("x"), nb::arg("arrays"), nb::arg("initial").none(),
            nb::arg("reset").none(), nb::arg("lengths").none())

@@ -6,10 +6,8 @@
 
 namespace statewise {
 
-Buffer::Buffer(std::size_t bytes) : size_(rounded(bytes ? bytes : 1)) {
-  data_ = std::aligned_alloc(alignment, size_);
-  if (!data_) throw std::bad_alloc();
-  std::memset(data_, 0, size_);
+Buffer::Buffer(std::size_t bytes) : data_(take_block(bytes)) {
+  std::memset(data_, 0, bytes);
 }
 
 char* scratch(std::size_t bytes) {

@@ -14,12 +14,19 @@ constexpr std::size_t alignment = 64;
 
 inline std::size_t rounded(std::size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
 
+// Blocks that come and go at every step of a training run: kept when given back, up to 256 MB in
+// all, since memory fresh from the system costs a page fault every 4 KB.
+void* take_block(std::size_t bytes);
+void give_block(void* block);
+
 // Bytes aligned to a cache line, zero at first.
 class Buffer {
  public:
   Buffer() = default;
   explicit Buffer(std::size_t bytes);
-  ~Buffer() { std::free(data_); }
+  ~Buffer() {
+    if (data_) give_block(data_);
+  }
   Buffer(Buffer&& other) noexcept { swap(other); }
   Buffer& operator=(Buffer&& other) noexcept {
     swap(other);
@@ -27,15 +34,12 @@ class Buffer {
   }
   void* data() const { return data_; }
   float* floats() const { return static_cast<float*>(data_); }
-  std::size_t size() const { return size_; }
 
  private:
   void swap(Buffer& other) {
     std::swap(data_, other.data_);
-    std::swap(size_, other.size_);
   }
   void* data_ = nullptr;
-  std::size_t size_ = 0;
 };
 
 // Hands out parts of one block. Measured first with a null block, then taken in the same order.
@@ -58,10 +62,5 @@ class Arena {
 // Scratch of the calling thread, at least this many bytes; not cleared. Large blocks are given
 // back by the next call that needs little.
 char* scratch(std::size_t bytes);
-
-// Blocks that come and go at every step of a training run: kept when given back, up to 256 MB in
-// all, since memory fresh from the system costs a page fault every 4 KB.
-void* take_block(std::size_t bytes);
-void give_block(void* block);
 
 }  // namespace statewise

@@ -45,7 +45,7 @@ def pair(architecture, **options):
         for name, value in architecture.draw(1).items()
     }
     native = Model(architecture, {k: v.astype(np.float32) for k, v in arrays.items()}, **options)
-    return native, Model(architecture, arrays )
+    return native, Model(architecture, arrays)
 
 
 def inputs(architecture, rows, steps, seed=0):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -59,6 +59,7 @@ class Model:
             program, params, np.zeros((), dtypes.pop()), self._origin, half=weights == "bfloat16"
         )
         self._packed = self._executor.packed
+        self._begun: State | None = None  # the initial state last asked for
 
     @property
     def executor(self) -> str:
@@ -80,18 +81,37 @@ class Model:
         initial: State | None = None,
     ) -> tuple[np.ndarray, State]:
         """Run over a batch of sequences, see `statewise.nn.Model.forward`."""
+        if self._packed is not None and reset is None and lengths is None and initial is None:
+            done = self._plainly(self._packed.unroll, x, state)
+            if done is not None:
+                return done
         y, after, _ = self._executor.unroll(x, state, reset, lengths, initial)
         return y, after
 
     def step(self, x: np.ndarray, state: State | None = None) -> tuple[np.ndarray, State]:
         """Run one step, x (B, features) or (B,) tokens -> y (B, O) and the new state."""
-        # A state that this model made has been checked; the kernel looks at shapes and dtypes,
-        # and gives None where something needs a closer look.
-        if self._packed is not None and type(state) is State and state.origin is self._origin:
-            done = self._packed.step(x, state._arrays, state._position)
+        if self._packed is not None:
+            done = self._plainly(self._packed.step, x, state)
             if done is not None:
-                return done[0], State._made(done[1], done[2], self._origin)
+                return done
         return self._executor.step(x, state)
+
+    def _plainly(
+        self, run: Callable[..., Any], x: np.ndarray, state: State | None
+    ) -> tuple[np.ndarray, State] | None:
+        """One kernel call for a state that this model made, which has been checked. The kernel
+        looks at shapes and dtypes; None where something needs a closer look.
+        """
+        if state is None:
+            state = self._begun
+            if type(x) is not np.ndarray or x.ndim == 0:
+                return None
+            if state is None or state.batch != x.shape[0]:
+                state = self._begun = self._executor.initial_state(x.shape[0]).clone()
+        elif type(state) is not State or state.origin is not self._origin:
+            return None
+        done = run(x, state._arrays, state._position)
+        return None if done is None else (done[0], State._made(done[1], done[2], self._origin))
 
     def trace(
         self,
