@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: install test lint types imports bench clean
+.PHONY: install test lint types imports bench bench-kernels sanitize clean
 
 install: $(VENV)/installed
 
@@ -29,6 +29,16 @@ bench: install
 	$(BIN)/python benchmarks/stream_memory.py
 	$(BIN)/python benchmarks/update.py
 	$(BIN)/python benchmarks/import_time.py
+
+bench-kernels: install
+	$(BIN)/python benchmarks/kernels.py
+
+# The kernels' tests with memory and arithmetic checked; a second build, beside the installed one.
+sanitize: install
+	$(BIN)/pip install --quiet --no-deps --upgrade --target build/sanitize/site \
+		--config-settings=cmake.define.STATEWISE_SANITIZE=ON \
+		--config-settings=cmake.build-type=RelWithDebInfo --config-settings=build-dir=build/sanitize .
+	$(BIN)/python tests/native/sanitized.py build/sanitize/site
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

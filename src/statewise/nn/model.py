@@ -18,10 +18,10 @@ from statewise.nn.fused import fused
 from statewise.program import Executor, Program
 from statewise.state import State
 from statewise.types import Array, Parameters, Seen
-from statewise.unroll import stepwise
+from statewise.unroll import Run, stepwise
 from statewise.weights import check_weights, read_model, write_model
 
-_EXECUTORS = {"auto": fused, "fused": fused, "reference": stepwise}
+_EXECUTORS: dict[str, Run] = {"auto": fused, "fused": fused, "reference": stepwise}
 
 
 class Model(nn.Module):
@@ -30,9 +30,15 @@ class Model(nn.Module):
     Arguments:
         architecture: what the model is.
         seed: of the first weights; the same seed gives the same weights on every executor.
+    <<<<<<< HEAD
         weights: arrays by full name to begin with, copied, instead of drawing any.
         executor: ``"auto"`` runs torch's own kernels wherever they give the reference's result;
             ``"reference"`` always runs the cells' equations step by step.
+    =======
+        executor: ``"auto"`` runs native kernels in float32 on the CPU, and elsewhere torch's own
+            wherever they give the reference's result; ``"reference"`` always runs the cells'
+            equations step by step.
+    >>>>>>> native
         dtype: what to compute in.
         device: where to.
 
