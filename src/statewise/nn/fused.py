@@ -98,7 +98,7 @@ def _lstm(cell: LSTM, p: Parameters, x: Tensor, s: Fields) -> tuple[Tensor, Fiel
 def _around_onednn(
     x: Tensor, state: tuple[Tensor, Tensor], weights: list[Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """oneDNN has no projection, and torch warns of it at every call, but not where it is given
+    """OneDNN has no projection, and torch warns of it at every call, but not where it is given
     packed sequences.
     """
     rows, steps = x.shape[:2]
