@@ -37,7 +37,7 @@ bench-kernels: install
 sanitize: install
 	$(BIN)/pip install --quiet --no-deps --upgrade --target build/sanitize/site \
 		--config-settings=cmake.define.STATEWISE_SANITIZE=ON \
-		--config-settings=cmake.build-type=RelWithDebInfo --config-settings=build-dir=build/sanitize .
+		--config-settings=build-dir=build/sanitize/cmake .
 	$(BIN)/python tests/native/sanitized.py build/sanitize/site
 
 clean:

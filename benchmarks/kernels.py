@@ -11,6 +11,7 @@ longer. onnxruntime is left out where it is not installed.
 from __future__ import annotations
 
 import argparse
+import itertools
 import subprocess
 import sys
 import tempfile
@@ -155,7 +156,8 @@ def step(_: int) -> None:
                 calls.append(lambda s=session, x=x: s(x[None]))
                 names.append("onnxruntime")
             half = Model(architecture, arrays, weights="bfloat16")
-            calls.append(lambda m=half, x=x, s=half.step(x)[1]: m.step(x, s))
+            _, other_state = half.step(x)
+            calls.append(lambda m=half, x=x, s=other_state: m.step(x, s))
             with torch.no_grad():
                 taken = times(*calls)
             limit = allowed.seconds(size(arrays) / 2, size(arrays), 1)
@@ -218,9 +220,9 @@ def slots(_: int) -> None:
         x = rng.standard_normal((256, 128)).astype(np.float32)
         _, state = model.step(x)
         chosen = [rng.choice(handles, 256, replace=False) for _ in range(200)]
-        turn = iter(range(10**9))
+        turns = itertools.cycle(chosen)
         taken = times(
-            lambda c=chosen, x=x, t=table: t.step(c[next(turn) % 200], x),
+            lambda c=turns, x=x, t=table: t.step(next(c), x),
             lambda m=model, x=x, s=state: m.step(x, s),
         )
         row(f"{cell} H=128", taken, ["contiguous"])
@@ -250,9 +252,8 @@ def process(_: int) -> None:
                 for _ in range(5)
             ]
             seconds = median(float(run[0]) for run in runs)
-            print(
-                f"{name:<26}{seconds:>8.3f} s  {median(float(run[1]) for run in runs) / 1024:.0f} MB"
-            )
+            megabytes = median(float(run[1]) for run in runs) / 1024
+            print(f"{name:<26}{seconds:>8.3f} s  {megabytes:.0f} MB")
 
 
 def torch_layer(cell: str, units: int) -> torch.nn.Module:
