@@ -31,6 +31,7 @@ from statewise.train.setup import (
     device_of,
     make_optimizer,
     make_schedule,
+    takes_rate,
 )
 from statewise.train.streams import Streams, whole
 
@@ -119,11 +120,11 @@ def fit(
         on_epoch,
     )
     options.check(resume)
-    own = not isinstance(optimizer, (str, type))
     made = make_optimizer(optimizer, model, learning_rate)
     plan = make_schedule(schedule, made)
     setup = setup_of(model, streams, validation, loss, made, plan)
-    run = Run(model, made, plan, setup, None if own else float(learning_rate))
+    rate = float(learning_rate) if takes_rate(optimizer) else None
+    run = Run(model, made, plan, setup, rate)
     run.history.validation = None if validation is None else []
     if resume and options.checkpoint is not None and options.checkpoint.exists():
         run.load(options.checkpoint)
