@@ -193,6 +193,14 @@ def test_metadata_that_was_altered(model_file):
     assert "do not match the SHA-256" in str(load_all(model_file).value)
 
 
+def test_metadata_that_was_altered_beside_no_weights(tmp_path):
+    path = tmp_path / "m"
+    sw.runtime.Model(sw.Architecture(sw.Vector(1), [sw.Difference(2)]), {}).save(path)
+    other = sw.Architecture(sw.Vector(1), [sw.Difference(3)])
+    metadata(path, architecture=other.to_json())
+    assert "do not match the SHA-256" in str(load_all(path).value)
+
+
 @pytest.mark.parametrize("key", ["sha256", "architecture", "fingerprint", "weights"])
 def test_metadata_that_is_missing(model_file, key):
     metadata(model_file, **{key: None})
@@ -357,6 +365,14 @@ def test_a_folder_without_permission(tmp_path):
     locked.mkdir(mode=0o500)
     with pytest.raises(sw.FileError, match=r"cannot write .*: Permission denied"):
         sw.nn.Model(ARCH).save(locked / "m.safetensors")
+
+
+def test_who_reads_the_old_file_goes_on_reading_it(model_file):
+    before = model_file.read_bytes()
+    with model_file.open("rb", buffering=0) as reader:
+        first = reader.read(10)
+        sw.nn.Model(ARCH, seed=1).save(model_file)
+        assert first + reader.read() == before
 
 
 def test_what_is_written_replaces_what_was_there(model_file):

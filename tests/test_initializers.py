@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import statewise as sw
-from statewise.architecture import Parameter
+from statewise.cell import Parameter
 from statewise.initializers import GateBias, Initializer
 
 

@@ -3,16 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from statewise.architecture import (
-    Architecture,
-    Cell,
-    Field,
-    Linear,
-    Parameter,
-    Tokens,
-    Transform,
-    Vector,
-)
+from statewise.architecture import Architecture, Linear, Tokens, Vector
+from statewise.cell import Cell, Field, Parameter, Transform
 from statewise.cells import (
     GRU,
     LSTM,
@@ -48,7 +40,8 @@ from statewise.transforms import Difference, Lags, RunningScale, Standardize
 if TYPE_CHECKING:
     from statewise import forecast, nn, train
     from statewise.forecast import Forecaster
-    from statewise.train import Streams, fit
+    from statewise.train.fit import fit
+    from statewise.train.streams import Streams
 
 __version__ = "0.1.0"
 
@@ -70,6 +63,10 @@ def __getattr__(name: str) -> Any:
     module, _, attribute = target.partition(":")
     found = import_module(module)
     return getattr(found, attribute) if attribute else found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 __all__ = [

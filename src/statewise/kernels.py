@@ -9,11 +9,13 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping, Sequence
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 
-from statewise.architecture import Architecture, Cell, Tokens
+from statewise.architecture import Architecture, Tokens
+from statewise.cell import Cell
 from statewise.cells import GRU, LSTM, Dropout, Elman, LayerNorm, Residual
 from statewise.types import Parameters
 
@@ -22,10 +24,9 @@ from statewise.types import Parameters
 def _loaded() -> tuple[Any, str | None]:
     """The native module, or None and why it is missing."""
     try:
-        from statewise import _native
+        return import_module("statewise._native"), None
     except ImportError as error:
         return None, str(error)
-    return _native, None
 
 
 def native() -> Any:

@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace, device, is_numpy_array
 
-from statewise import state as states
-from statewise.architecture import Architecture, Cell, Vector
+from statewise.architecture import Architecture, Vector
+from statewise.arrays import to_numpy
+from statewise.cell import Cell
 from statewise.errors import CarryError, InputError, StateError
-from statewise.state import Origin, State
+from statewise.fitting import check
+from statewise.origin import Origin
+from statewise.state import State
 from statewise.timeline import Timeline, timeline
 from statewise.types import Array, Fields, Integers, Parameters, Seen, dtype_name, is_torch
 from statewise.unroll import (
@@ -50,12 +53,13 @@ class Program:
         self.blocks = ("inputs", *map(str, range(len(architecture.layers))), "outputs")
 
     @cached_property
-    def fields(self) -> list[list[str]]:
-        """The full names of each layer's state fields, and the outputs' own last."""
-        names = list(self.architecture.fields)
-        return [
-            [name for name in names if name.partition(".")[0] == block] for block in self.blocks[1:]
-        ]
+    def fields(self) -> list[dict[str, str]]:
+        """Each layer's state fields, full name to its own, and the outputs' last."""
+        named: dict[str, dict[str, str]] = {block: {} for block in self.blocks[1:]}
+        for full in self.architecture.fields:
+            block, _, own = full.partition(".")
+            named[block][full] = own
+        return list(named.values())
 
     @cached_property
     def parameters(self) -> dict[str, list[str]]:
@@ -178,8 +182,8 @@ class Executor:
         width = self.architecture.width
         where = device(self.like)
         return {
-            name.partition(".")[2]: xp.zeros((rows, width), dtype=self.like.dtype, device=where)
-            for name in self.program.fields[-1]
+            own: xp.zeros((rows, width), dtype=self.like.dtype, device=where)
+            for own in self.program.fields[-1].values()
         }
 
     def _fresh(self, start: State | None, rows: int) -> list[Fresh]:
@@ -193,7 +197,7 @@ class Executor:
 
     def _admit(self, state: State, rows: int) -> State:
         """The state checked, and brought to this executor's arrays if those are NumPy's."""
-        states.check(state, self.architecture.fields, rows, self.dtype, self.origin)
+        check(state, self.architecture.fields, rows, self.dtype, self.origin)
         mine, its = is_torch(self.like), is_torch(state.position)
         if its and not mine:
             return state.numpy()
@@ -210,18 +214,16 @@ class Executor:
         return array_namespace(self.like).asarray(array.copy(), device=device(self.like))
 
     def _split(self, state: State) -> list[Fields]:
-        return [
-            {name.partition(".")[2]: state[name] for name in names} for names in self.program.fields
-        ]
+        return [{own: state[full] for full, own in names.items()} for names in self.program.fields]
 
     def _layers(self, state: State) -> list[Fields]:
         return [self._drawn(index, s) for index, s in enumerate(self._split(state))]
 
     def _state(self, s: list[Fields], position: Array) -> State:
         named = {
-            full: own[full.partition(".")[2]]
-            for names, own in zip(self.program.fields, s, strict=True)
-            for full in names
+            full: held[own]
+            for names, held in zip(self.program.fields, s, strict=True)
+            for full, own in names.items()
         }
         return State(named, position, origin=self.origin)
 
@@ -293,7 +295,7 @@ def _shape_hint(x: Array, rank: int, features: int, steps: bool) -> str:
 
 
 def _refuse_carry(state: State, when: Timeline) -> None:
-    carried = (np.asarray(states.to_numpy(state.position)) > 0) & ~when.starts_fresh()
+    carried = (np.asarray(to_numpy(state.position)) > 0) & ~when.starts_fresh()
     if carried.any():
         raise CarryError(
             f"rows {np.flatnonzero(carried).tolist()} come with a carry, and a Bidirectional layer "

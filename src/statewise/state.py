@@ -7,45 +7,30 @@ returns a new one, so keeping a reference is a snapshot and using it twice is a 
 from __future__ import annotations
 
 import json
-import sys
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import array_api_compat as compat
 import numpy as np
 
 from statewise import checkpoint
-from statewise.architecture import Field
-from statewise.errors import FileError, StateError, WeightsChangedWarning
+from statewise.arrays import (
+    FLOATS,
+    as_float,
+    close,
+    dtype_word,
+    kind,
+    on_device,
+    sealed,
+    to_numpy,
+)
+from statewise.errors import FileError, StateError
+from statewise.origin import Origin, Recorded, check_same_model
 from statewise.types import Array, dtype_name, is_torch
 
 KIND = "statewise.state"
-
-_FLOATS = ("float16", "bfloat16", "float32", "float64")
-_OURS = ("numpy.", "statewise.", "torch.")
-
-
-class Origin(Protocol):
-    """Where a state comes from."""
-
-    architecture: str | None
-
-    def weights(self) -> str | None:
-        """The fingerprint of the weights it was made with, None where that is no longer known."""
-
-
-class Recorded:
-    """An origin read from a file."""
-
-    def __init__(self, architecture: str | None, weights: str | None) -> None:
-        self.architecture = architecture
-        self._weights = weights
-
-    def weights(self) -> str | None:
-        return self._weights
 
 
 class State(Mapping[str, Array]):
@@ -86,7 +71,7 @@ class State(Mapping[str, Array]):
                 "position is not a field: write sw.State(arrays, position), or leave it out of the "
                 "arrays"
             )
-        held = {name: _sealed(array) for name, array in arrays.items()}
+        held = {name: sealed(array) for name, array in arrays.items()}
         position = _zero_position(held) if position is None else _whole(position, held)
         for name, array in {"position": position, **held}.items():
             if is_torch(array) != is_torch(position):
@@ -104,7 +89,7 @@ class State(Mapping[str, Array]):
                 f"position must be (B,) int64, got {tuple(position.shape)} {dtype_name(position)}"
             )
         self._arrays = held
-        self._position = _sealed(position)
+        self._position = sealed(position)
         self.origin = origin
 
     @classmethod
@@ -235,7 +220,7 @@ class State(Mapping[str, Array]):
                     f"this state has no {name!r} to replace; "
                     f"it has {', '.join(self) or 'no fields'}"
                 )
-            expected, array = self[name], _sealed(array)
+            expected, array = self[name], sealed(array)
             if (tuple(array.shape), dtype_name(array)) != (
                 tuple(expected.shape),
                 dtype_name(expected),
@@ -254,7 +239,12 @@ class State(Mapping[str, Array]):
 
     def detach(self) -> State:
         """The same values cut off from the gradient: the boundary of truncated BPTT."""
-        return self.map(lambda array: array.detach() if is_torch(array) else array)
+        if not is_torch(self._position):
+            return self
+        cut = object.__new__(State)  # unchecked: training comes by here at every chunk
+        cut._arrays = {name: array.detach() for name, array in self._arrays.items()}
+        cut._position, cut.origin = self._position.detach(), self.origin
+        return cut
 
     def clone(self) -> State:
         """The same values in memory of their own."""
@@ -267,14 +257,14 @@ class State(Mapping[str, Array]):
         """
         moved = self
         for item in target:
-            word = _dtype_word(item)
+            word = dtype_word(item)
             if word is None:
-                moved = moved.map(partial(_on_device, device=item))
-            elif word in _FLOATS:
-                moved = moved.map(partial(_as_float, word=word))
+                moved = moved.map(partial(on_device, device=item))
+            elif word in FLOATS:
+                moved = moved.map(partial(as_float, word=word))
             else:
                 raise StateError(
-                    f"a state goes to a device or to one of {', '.join(_FLOATS)}, got {item!r}"
+                    f"a state goes to a device or to one of {', '.join(FLOATS)}, got {item!r}"
                 )
         return moved
 
@@ -308,7 +298,7 @@ class State(Mapping[str, Array]):
             return False
         if not np.array_equal(to_numpy(self.position), to_numpy(other.position)):
             return False
-        return all(_close(_wide(self[name]), _wide(other[name]), rtol, atol) for name in self)
+        return all(close(self[name], other[name], rtol, atol) for name in self)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, State) and self.allclose(other, rtol=0.0, atol=0.0)
@@ -355,104 +345,6 @@ class State(Mapping[str, Array]):
         return cls(arrays, position, origin=origin)
 
 
-def check(
-    state: object,
-    fields: Mapping[str, Field],
-    rows: int,
-    dtype: str,
-    origin: Origin,
-) -> None:
-    """Raise unless the state fits a model.
-
-    Arguments:
-        state: what was given as a state.
-        fields: the model's state fields by full name.
-        rows: the batch of the inputs.
-        dtype: the dtype the model computes in, as a word.
-        origin: the model's own origin; a state of other weights is flagged by a warning.
-    """
-    if not isinstance(state, State):
-        raise StateError(
-            f"expected a statewise State, got {type(state).__name__}; a tuple (h, c) as torch uses "
-            "is (layers, batch, hidden): build sw.State({'0.h': h[0], '0.c': c[0]}) from it, each "
-            "array (batch, hidden)"
-        )
-    theirs = state.origin.architecture if state.origin is not None else None
-    if theirs is not None and theirs != origin.architecture:
-        raise StateError(
-            f"this state belongs to another architecture: expected fingerprint "
-            f"{origin.architecture}, got {theirs}{_first_difference(state, fields)}; it came from "
-            "another model, or the architecture has changed since. If the fields mean the same, "
-            "drop its origin: sw.State(dict(state), state.position)"
-        )
-    if list(state) != list(fields) and set(state) != set(fields):
-        raise StateError(
-            f"the state does not fit this model{_first_difference(state, fields)}; "
-            f"the model remembers {', '.join(fields) or 'nothing'}"
-        )
-    if state.batch != rows:
-        raise StateError(
-            f"the state has {state.batch} rows and the inputs have {rows}; choose rows with "
-            "state.rows([...]), or put states together with State.cat"
-        )
-    for name, field in fields.items():
-        array = state[name]
-        expected, came = (rows, *field.shape), tuple(array.shape)
-        if came != expected:
-            raise StateError(
-                f"{name!r} must have shape {expected}, got {came}; states are batch first, one "
-                "array for each layer's field"
-            )
-        if dtype_name(array) != field.dtype(dtype):
-            raise StateError(
-                f"{name!r} must be {field.dtype(dtype)} in a model that computes in {dtype}, got "
-                f"{dtype_name(array)}; convert it: sw.State({{**state, {name!r}: ...}}, "
-                "state.position), or every field with state.to(...)"
-            )
-    _flag_other_weights(state, origin)
-
-
-def _flag_other_weights(state: State, origin: Origin) -> None:
-    theirs = _other_weights(state.origin, origin)
-    if theirs is not None:
-        warnings.warn(
-            f"this state was made with other weights (fingerprint {theirs[0]}, the model's is "
-            f"{theirs[1]}): what it remembers is in another model's terms. Seed a new state "
-            "from the history, or go on if the weights were only trained further",
-            WeightsChangedWarning,
-            stacklevel=_callers_level(),
-        )
-
-
-def _other_weights(a: Origin | None, b: Origin | None) -> tuple[str, str] | None:
-    """The fingerprints of two origins where they are known and differ."""
-    if a is None or b is None or a == b:
-        return None
-    mine, its = a.weights(), b.weights()
-    return None if mine is None or its is None or mine == its else (mine, its)
-
-
-def _callers_level() -> int:
-    """The stacklevel of the first frame outside statewise and torch: where the call was made."""
-    frame, level = sys._getframe(1), 0
-    while frame is not None and frame.f_globals.get("__name__", "").startswith(_OURS):
-        frame, level = frame.f_back, level + 1  # type: ignore[assignment]
-    return level + 1
-
-
-def _first_difference(state: State, fields: Mapping[str, Field]) -> str:
-    missing = [name for name in fields if name not in state]
-    extra = [name for name in state if name not in fields]
-    if missing:
-        return f" ({missing[0]!r} is missing)"
-    if extra:
-        return f" ({extra[0]!r} is not among its fields)"
-    for name, field in fields.items():
-        if tuple(state[name].shape[1:]) != field.shape:
-            return f" ({name!r} is {tuple(state[name].shape[1:])}, expected {field.shape})"
-    return ""
-
-
 def _check_alike(a: State, b: State) -> None:
     """Raise unless rows of these two states may stand in one."""
     given: object = b
@@ -464,75 +356,13 @@ def _check_alike(a: State, b: State) -> None:
         )
     for name in ("position", *a):
         mine, its = (state.position if name == "position" else state[name] for state in (a, b))
-        if _kind(mine) != _kind(its):
+        if kind(mine) != kind(its):
             raise StateError(
-                f"these states cannot be put together: {name!r} is {_kind(mine)} in one and "
-                f"{_kind(its)} in the other; bring them together with state.to(...) or "
+                f"these states cannot be put together: {name!r} is {kind(mine)} in one and "
+                f"{kind(its)} in the other; bring them together with state.to(...) or "
                 "state.numpy()"
             )
-    first, second = a.origin, b.origin
-    if (
-        first is not None
-        and second is not None
-        and first.architecture is not None
-        and second.architecture is not None
-        and first.architecture != second.architecture
-    ):
-        raise StateError(
-            f"these states belong to different architectures: {first.architecture} and "
-            f"{second.architecture}"
-        )
-    weights = _other_weights(first, second)
-    if weights is not None:
-        warnings.warn(
-            f"these states were made with different weights (fingerprints {weights[0]} and "
-            f"{weights[1]}); together they pass for the first one's",
-            WeightsChangedWarning,
-            stacklevel=_callers_level(),
-        )
-
-
-def _kind(array: Array) -> str:
-    """One row's shape, the dtype and the place of an array, in words."""
-    library = f"torch on {array.device}" if is_torch(array) else "numpy"
-    return f"{tuple(array.shape[1:])} {dtype_name(array)}, {library}"
-
-
-def to_numpy(array: Array) -> Array:
-    """The same values in NumPy, detached, on the CPU."""
-    if not is_torch(array):
-        return array
-    if dtype_name(array) == "bfloat16":
-        raise StateError("NumPy has no bfloat16; convert first: state.to(torch.float32)")
-    return array.detach().cpu().numpy()
-
-
-def _wide(array: Array) -> np.ndarray:
-    """On the host, floats as float64, which holds every one of them."""
-    if is_torch(array):
-        array = array.detach().cpu()
-        array = (array.double() if array.is_floating_point() else array).numpy()
-    host = np.asarray(array)
-    return host.astype(np.float64) if host.dtype.kind == "f" else host
-
-
-def _close(a: np.ndarray, b: np.ndarray, rtol: float, atol: float) -> bool:
-    if a.shape != b.shape:
-        return False
-    if a.dtype.kind != "f" or b.dtype.kind != "f":
-        return np.array_equal(a, b)
-    return np.allclose(a, b, rtol=rtol, atol=atol, equal_nan=True)
-
-
-def _sealed(array: Array) -> Array:
-    if is_torch(array):
-        return array
-    if not compat.is_array_api_obj(array):
-        raise StateError(f"a state holds NumPy arrays or torch tensors, got {type(array).__name__}")
-    if isinstance(array, np.ndarray):
-        array = array.view()
-        array.flags.writeable = False
-    return array
+    check_same_model(a.origin, b.origin)
 
 
 def _whole(position: Any, held: Mapping[str, Array]) -> Array:
@@ -571,34 +401,3 @@ def _zero_position(held: Mapping[str, Array]) -> Array:
             xp = compat.array_namespace(array)
             return xp.zeros(array.shape[0], dtype=xp.int64, device=compat.device(array))
     raise StateError("a state without fields needs a position, to say how many rows it has")
-
-
-def _dtype_word(item: Any) -> str | None:
-    """The name of a dtype of NumPy or torch, or of one given by name; None for a device."""
-    if isinstance(item, str) and item in _FLOATS:
-        return item
-    if type(item).__module__ == "torch":
-        return str(item).removeprefix("torch.") if type(item).__name__ == "dtype" else None
-    if isinstance(item, (type, np.dtype)):
-        return np.dtype(item).name
-    return None
-
-
-def _as_float(array: Array, word: str) -> Array:
-    if is_torch(array):
-        namespace = compat.array_namespace(array)
-        return array.to(getattr(namespace, word)) if array.is_floating_point() else array
-    if word == "bfloat16":
-        raise StateError("NumPy has no bfloat16; give the state to a torch model first")
-    return array.astype(word) if array.dtype.kind == "f" else array
-
-
-def _on_device(array: Array, device: Any) -> Array:
-    if is_torch(array):
-        return array.to(device)
-    if str(device) == "cpu":
-        return array
-    raise StateError(
-        f"this state holds NumPy arrays, which cannot go to {device!r}; give it to a torch model "
-        "as it is, and it moves to the model's device"
-    )

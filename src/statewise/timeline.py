@@ -14,8 +14,8 @@ from typing import Any
 import array_api_compat as compat
 import numpy as np
 
+from statewise.arrays import to_numpy
 from statewise.errors import InputError
-from statewise.state import to_numpy
 from statewise.types import Array, dtype_name
 
 
@@ -188,7 +188,7 @@ def timeline(rows: int, steps: int, reset: Any, lengths: Any, like: Array) -> Ti
     if reset is not None:
         host_reset = _on_host("reset", reset)
         if host_reset.shape != (rows, steps) or host_reset.dtype != np.bool_:
-            hint = "; write mask.bool()" if host_reset.shape == (rows, steps) else ""
+            hint = "; write reset != 0" if host_reset.shape == (rows, steps) else ""
             raise InputError(
                 f"reset must be ({rows}, {steps}) bool, one flag for every row and step, got "
                 f"{host_reset.shape} {dtype_name(host_reset)}{hint}"

@@ -26,9 +26,9 @@ def dtype_name(array: Array) -> str:
     return _word(array.dtype)
 
 
-def is_torch(array: object) -> bool:
+def is_torch(array: Any) -> bool:
     """Whether this is a torch tensor, told without importing torch."""
-    return _is_tensor(type(array))
+    return _is_tensor(type(array))  # type: ignore[arg-type]  # mypy: a metaclass may not hash
 
 
 # both are asked many times in every call, of a handful of dtypes and classes

@@ -11,7 +11,8 @@ from typing import Any, Protocol, TypeAlias
 
 from array_api_compat import array_namespace, device, is_array_api_obj
 
-from statewise.architecture import Architecture, Cell, Field, Tokens, fields
+from statewise.architecture import Architecture, Tokens
+from statewise.cell import Cell, Field, fields
 from statewise.cells.bidirectional import Bidirectional, part
 from statewise.cells.residual import Residual
 from statewise.errors import CellError

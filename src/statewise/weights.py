@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from statewise import checkpoint
-from statewise.architecture import Architecture, Cell
+from statewise.architecture import Architecture
+from statewise.cell import Cell
 from statewise.errors import FileError
 from statewise.types import Array, dtype_name
 

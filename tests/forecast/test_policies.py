@@ -102,6 +102,7 @@ def test_baselines_and_truth_are_beside_them(comparison, panel) -> None:
 def test_the_verdict_weighs_the_gap_against_the_spread(comparison) -> None:
     said = comparison.verdict()
     assert said.startswith("Best policy: ")
+    assert len(said.splitlines()) == 5
     assert "spread over repeats" in said
     assert "best baseline" in said
 

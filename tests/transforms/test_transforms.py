@@ -124,6 +124,16 @@ def test_a_constant_series_keeps_the_scale_one(dtype, level, memory):
     assert (seen["0.scale"] == 1).all()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rounding_alone_is_no_variance(dtype):
+    level = np.asarray(12345.678, dtype=dtype)
+    x = np.array([level, np.nextafter(level, np.inf), level, level])[None, :, None]
+    arch = sw.Architecture(sw.Vector(1), [sw.RunningScale()], sw.Linear(1))
+    arrays = {name: a.astype(dtype) for name, a in arch.draw(0).items()}
+    _, _, seen = sw.runtime.Model(arch, arrays).trace(x)
+    assert (seen["0.scale"] == 1).all()
+
+
 def test_running_scale_sees_a_small_change_on_a_high_level():
     x = np.array([[[1e4], [1e4 + 1], [1e4], [1e4 + 1]]])
     _, _, seen = run(sw.RunningScale(), x)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from statewise.architecture import Cell, Field, Parameter, fields, parameters
+from statewise.cell import Cell, Field, Parameter, fields, parameters
 from statewise.errors import ArchitectureError, CarryError
 from statewise.types import Array, Fields, Integers, Parameters, Seen
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from array_api_compat import array_namespace
 
-from statewise.architecture import Cell, Field, fraction
+from statewise.cell import Cell, Field, fraction
 from statewise.types import Array, Fields, Integers, Parameters, Seen
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from statewise.architecture import Cell, Field, Parameter, positive
+from statewise.cell import Cell, Field, Parameter, positive
 from statewise.cells.activations import ACTIVATIONS, check_activation
 from statewise.cells.learned import learned
 from statewise.errors import ArchitectureError

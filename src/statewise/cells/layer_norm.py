@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from statewise.architecture import Cell, Parameter
+from statewise.cell import Cell, Parameter
 from statewise.cells.activations import normalize
 from statewise.initializers import Constant, Zeros
 from statewise.types import Array, Fields, Parameters, Seen

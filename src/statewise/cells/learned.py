@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from statewise.architecture import Field, Parameter
+from statewise.cell import Field, Parameter
 from statewise.initializers import Zeros
 
 

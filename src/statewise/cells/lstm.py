@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from array_api_compat import array_namespace
 
-from statewise.architecture import Cell, Field, Parameter, positive
+from statewise.cell import Cell, Field, Parameter, positive
 from statewise.cells.activations import ACTIVATIONS, check_activation, normalize
 from statewise.cells.learned import learned
 from statewise.errors import ArchitectureError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from statewise.architecture import Cell, Field, Parameter, fields, parameters
+from statewise.cell import Cell, Field, Parameter, fields, parameters
 from statewise.errors import ArchitectureError
 from statewise.types import Array, Fields, Integers, Parameters, Seen
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from array_api_compat import array_namespace
 
-from statewise.architecture import Cell, Field, fraction
+from statewise.cell import Cell, Field, fraction
 from statewise.cells.dropout import fill
 from statewise.cells.residual import Wrapper
 from statewise.errors import ArchitectureError

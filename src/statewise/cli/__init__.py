@@ -15,7 +15,7 @@ def main() -> None:
 
     from statewise.cli.app import command
 
-    warnings.showwarning = _show
+    warnings.showwarning = _show  # type: ignore[assignment]
     try:
         status = command().main(prog_name="statewise", standalone_mode=False)
     except (KeyboardInterrupt, Abort):

@@ -14,16 +14,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from statewise.architecture import Cell
+from statewise.cell import Cell
 from statewise.cells import GRU, LSTM, Elman
 from statewise.checkpoint import replacing
 from statewise.errors import DataError, FileError
 from statewise.forecast import Comparison, Forecaster, compare_state_policies
 from statewise.forecast.calendar import show
-from statewise.forecast.forecaster import NAME, check_horizon, check_levels
+from statewise.forecast.forecaster import check_horizon, check_levels
 from statewise.forecast.frames import Columns, Missing
 from statewise.forecast.plot import picture
 from statewise.forecast.sources import guess, load
+from statewise.forecast.walk import NAME
 
 CELLS = {"lstm": LSTM, "gru": GRU, "elman": Elman}
 WHAT = {
@@ -82,7 +83,7 @@ def run(options: Options) -> None:
     comparison = _compare(options, frame, forecaster, names, missing)
     _print_read(console, options, columns, comparison)
     console.print(_table(comparison))
-    console.print(comparison.verdict(), soft_wrap=True)
+    console.print("\n" + comparison.verdict(), soft_wrap=True)
     forecaster.fit(frame, **names, missing=missing)
     forecast = forecaster.predict(options.horizon, level=levels)
     console.print()
@@ -166,7 +167,7 @@ def _table(comparison: Comparison) -> Table:
         if name == next(iter(comparison.baselines)):
             table.add_section()
             table.add_row("", "", "", "", "", "")
-        what = WHAT.get(name, "none").format(window=comparison.window)
+        what = WHAT.get(name, "no network").format(window=comparison.window)
         style = "bold" if name == best else ""
         if not np.isfinite(values).all():
             table.add_row(name, what, "-", "", "", "", style=style)

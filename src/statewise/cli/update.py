@@ -25,7 +25,7 @@ def run(folder: str, rows: str, horizon: int | None, missing: str, as_json: bool
     frame = load(rows)
     forecaster.update(frame, missing=cast("Missing", missing))
     forecast = forecaster.predict(steps, level=levels)
-    store.save_states(forecaster, folder)
+    store.save_states(forecaster.states.tracks, folder)
     with replacing(Path(folder) / "forecast.csv") as temporary:
         forecast.to_csv(temporary, index=False)
     if as_json:

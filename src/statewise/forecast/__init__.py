@@ -9,8 +9,9 @@ except ImportError as error:
 
     raise MissingExtraError(str(error.name), "forecast", "statewise.forecast") from None
 
+from statewise.forecast.comparison import Comparison
 from statewise.forecast.forecaster import Forecaster
-from statewise.forecast.policies import Comparison, compare_state_policies
+from statewise.forecast.policies import compare_state_policies
 from statewise.forecast.table import StateTable
 
 __all__ = ["Comparison", "Forecaster", "StateTable", "compare_state_policies"]

@@ -9,31 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from statewise.architecture import Architecture, Cell, Transform
+from statewise.architecture import Architecture
+from statewise.cell import Cell, Transform
 from statewise.cells import LSTM
 from statewise.errors import DataError, StateError
 from statewise.forecast import store
+from statewise.forecast.backtest import cross_validate
 from statewise.forecast.calendar import Calendar
-from statewise.forecast.frames import Columns, Missing, Panel, Series, build, read
-from statewise.forecast.prepared import (
-    Prepared,
-    core_architecture,
-    full_architecture,
-    full_weights,
-    prepare,
-)
-from statewise.forecast.table import StateTable, Track
-from statewise.forecast.walk import consume, errors, extrapolate, sample
+from statewise.forecast.frames import Columns, Missing, Panel, build, read
+from statewise.forecast.learning import Settings, learn, widths
+from statewise.forecast.prepared import full_architecture
+from statewise.forecast.table import StateTable
+from statewise.forecast.walk import columns, consume
 from statewise.runtime import Model
 from statewise.state import State
 from statewise.transforms import Difference, Lags, Standardize
 
 if TYPE_CHECKING:
+    from statewise.train.history import History
     from statewise.train.streams import Carry
-
-NAME = "statewise"
-SAMPLES = 500
-LANES = 64
 
 
 class Forecaster:
@@ -86,26 +80,24 @@ class Forecaster:
             if isinstance(season, bool) or not isinstance(season, int) or season < 2:
                 raise DataError(f"a season has at least 2 steps, got {season!r}")
             first.append(Lags((season - 1,)))
-        self.architecture: Architecture = full_architecture(
-            first, [LSTM(32)] if layers is None else list(layers)
-        )
-        self.season, self.seed, self.lanes = season, seed, lanes
-        self.training: dict[str, Any] = {
-            "epochs": epochs,
-            "learning_rate": learning_rate,
-            "loss": loss,
-            "clip": clip,
-        }
         if isinstance(calibration, bool) or not isinstance(calibration, int) or calibration < 0:
             raise DataError(f"calibration must be a whole number of steps, got {calibration!r}")
-        self.chunk, self.carry, self.calibration = chunk, carry, calibration
+        architecture = full_architecture(first, [LSTM(32)] if layers is None else list(layers))
+        self.settings = Settings(
+            architecture, epochs, learning_rate, loss, clip, chunk, lanes, carry, calibration, seed
+        )
         self.columns = Columns()
         self.calendar: Calendar | None = None
         self.backend: Any = "pandas"
         self.model: Model | None = None
-        self.history: Any = None
+        self.history: History | None = None
         self._table = StateTable({})
         self._panel: Panel | None = None
+
+    @property
+    def architecture(self) -> Architecture:
+        """Transforms, network and output, in the units of the series."""
+        return self.settings.architecture
 
     # Fitting and going on
 
@@ -131,87 +123,20 @@ class Forecaster:
         Raises:
             DataError: a frame or series that cannot be used as it is.
         """
-        columns = Columns(id_col, time_col, target_col)
-        panel = read(df, columns, missing)
-        self.columns, self.calendar, self.backend = columns, panel.calendar, panel.backend
-        self._panel = panel
-        widths = self._widths(panel.series) if self.calibration else [1.0] * len(panel.series)
-        self._learn(panel.series, progress)
-        for one, width in zip(panel.series, widths, strict=True):
-            track = self._table.track(one.id)
-            self._table.tracks[one.id] = replace(track, residuals=width * track.residuals)
-        return self
-
-    def _widths(self, series: Sequence[Series]) -> list[float]:
-        """How much larger errors are on steps that were not learned from, at least 1 a series."""
-        count = self.calibration
-        trial = self.copy()
-        trial._learn([one.part(None, -count) for one in series])
-        tracks = [trial.states.track(one.id) for one in series]
-        held_out = [one.values[-count:] for one in series]
-        before = State.cat([track.state for track in tracks])
-        forecasts, _ = consume(trial._fitted(), held_out, before)
-        widths = []
-        for track, own, after in zip(tracks, held_out, forecasts, strict=True):
-            new = own - np.r_[np.asarray(track.state["outputs.y"])[0], after[:-1]]
-            known = np.sqrt(np.mean(track.residuals**2))
-            widths.append(max(1.0, float(np.sqrt(np.mean(new**2)) / known)) if known else 1.0)
-        return widths
-
-    def _learn(self, series: Sequence[Series], progress: bool | None = None) -> list[Prepared]:
-        """Train the core on the prepared histories, then seed the states; all or nothing."""
-        from statewise import nn, train
-
-        for one in series:
-            check_length(one, self.shortest)
-        template = Model(self.architecture, full_weights(self.architecture, self._first_weights()))
-        prepared = [prepare(template, one.values) for one in series]
-        core = nn.Model(core_architecture(self.architecture), seed=self.seed)
-        streams = train.Streams(
-            [one.inputs for one in prepared],
-            targets=[one.targets for one in prepared],
-            lanes=self._lanes(len(series)),
-            chunk=self.chunk,
-            carry=self.carry,
+        names = Columns(id_col, time_col, target_col)
+        panel = read(df, names, missing)
+        wider = widths(self.settings, panel.series)
+        learned = learn(self.settings, panel.series, progress)
+        self.columns, self.calendar, self.backend = names, panel.calendar, panel.backend
+        self.model, self.history, self._panel = learned.model, learned.history, panel
+        tracks = zip(learned.tracks.items(), wider, strict=True)
+        self._table = StateTable(
+            {
+                key: replace(track, residuals=width * track.residuals)
+                for (key, track), width in tracks
+            }
         )
-        history = train.fit(core, streams, progress=progress or False, **self.training)
-        weights = {name: value.detach().numpy() for name, value in core.weights().items()}
-        self.model = Model(self.architecture, full_weights(self.architecture, weights))
-        self.history = history
-        self._table = StateTable(self._seed(series, [one.start for one in prepared]))
-        return prepared
-
-    def _lanes(self, count: int) -> int | None:
-        """How many lanes to train in; None is one for each series."""
-        wanted = min(count, LANES) if self.lanes is None else self.lanes
-        return None if wanted == count else wanted
-
-    def _first_weights(self) -> dict[str, np.ndarray]:
-        return core_architecture(self.architecture).draw(self.seed)
-
-    def _seed(self, series: Sequence[Series], starts: Sequence[State]) -> dict[Hashable, Track]:
-        """Where each series stands after its history."""
-        model = self._fitted()
-        start = State(dict(State.cat(starts)), State.cat(starts).position)
-        forecasts, state = consume(model, [one.values for one in series], start)
-        return {
-            one.id: Track(
-                state.rows(index),
-                one.times[-1],
-                errors(one.values, forecasts[index], self.warmup)[-store.RESIDUALS :],
-            )
-            for index, one in enumerate(series)
-        }
-
-    @property
-    def warmup(self) -> int:
-        """Steps at the start of a series whose differences are not yet what they will be."""
-        return sum(t.lag for t in self.architecture.transforms if isinstance(t, Difference))
-
-    @property
-    def shortest(self) -> int:
-        """The shortest history that can be learned from."""
-        return self.warmup + 3
+        return self
 
     def update(self, df: Any, *, missing: Missing = "error") -> Forecaster:
         """Advance the states by new observations; weights stay as they are.
@@ -233,7 +158,7 @@ class Forecaster:
         before = State.cat([track.state for track in tracks])
         forecasts, after = consume(model, [one.values for one in panel.series], before)
         for index, (one, track) in enumerate(zip(panel.series, tracks, strict=True)):
-            said = np.r_[np.asarray(track.state["outputs.y"])[0], forecasts[index][:-1]]
+            said = np.r_[track.outlook, forecasts[index][:-1]]
             table.tracks[one.id] = track.advanced(
                 after.rows(index), one.times[-1], one.values - said
             )
@@ -269,23 +194,8 @@ class Forecaster:
             named[self.columns.id] = np.repeat(np.asarray(keys), h)
         times = [calendar.after(track.last, h) for track in tracks]
         named[self.columns.time] = np.concatenate(times)
-        named |= self.forecasts(State.cat([track.state for track in tracks]), tracks, h, levels)
+        named |= columns(self._fitted(), tracks, h, levels, self.settings.seed)
         return build(self.backend, named)
-
-    def forecasts(
-        self, state: State, tracks: Sequence[Track], h: int, levels: Sequence[float]
-    ) -> dict[str, np.ndarray]:
-        """The forecast columns of `predict` for the rows of a state, (B * h,) each."""
-        model = self._fitted()
-        named = {NAME: extrapolate(model, state, h).reshape(-1)}
-        if levels:
-            residuals = [track.residuals for track in tracks]
-            paths = sample(model, state, residuals, h, SAMPLES, self.seed)
-            for one in levels:
-                low, high = np.quantile(paths, [0.5 - one / 200, 0.5 + one / 200], axis=1)
-                named[f"{NAME}-lo-{one:g}"] = low.reshape(-1)
-                named[f"{NAME}-hi-{one:g}"] = high.reshape(-1)
-        return named
 
     def cross_validation(
         self,
@@ -312,12 +222,11 @@ class Forecaster:
         Returns:
             a frame: id, time, ``cutoff``, the true value, and the columns of `predict`.
         """
-        from statewise.forecast.backtest import cross_validate
-
         panel = self._panel if df is None else read(df, self.columns, missing)
         if panel is None:
             raise DataError("cross_validation needs series; fit first, or give df=")
-        return cross_validate(self, panel, h, n_windows, step_size, check_levels(level))
+        levels = check_levels(level)
+        return cross_validate(self.settings, panel, self.columns, h, n_windows, step_size, levels)
 
     # What is remembered
 
@@ -328,7 +237,15 @@ class Forecaster:
 
     def save(self, folder: str | Path) -> None:
         """Write ``model.safetensors`` and ``state.safetensors`` into a folder."""
-        store.save(self, folder)
+        stored = store.Stored(
+            self._fitted(),
+            self.settings,
+            self.columns,
+            self._calendar(),
+            self.backend,
+            self._table.tracks,
+        )
+        store.save(stored, folder)
 
     @classmethod
     def load(cls, folder: str | Path, *, cells: Iterable[type[Cell]] = ()) -> Forecaster:
@@ -338,15 +255,13 @@ class Forecaster:
             folder: where to.
             cells: classes of a user's own cells, see `statewise.load`.
         """
-        return store.load(cls, folder, cells)
-
-    def copy(self) -> Forecaster:
-        """A forecaster of the same settings that is not fitted."""
-        other = object.__new__(type(self))
-        other.__dict__ |= self.__dict__
-        other.model, other.history, other._panel = None, None, None
-        other._table = StateTable({})
-        return other
+        stored = store.load(folder, cells)
+        forecaster = object.__new__(cls)
+        forecaster.settings, forecaster.columns = stored.settings, stored.columns
+        forecaster.calendar, forecaster.backend = stored.calendar, stored.backend
+        forecaster.model, forecaster.history, forecaster._panel = stored.model, None, None
+        forecaster._table = StateTable(stored.tracks)
+        return forecaster
 
     def _fitted(self) -> Model:
         if self.model is None:
@@ -372,17 +287,3 @@ def check_levels(level: Sequence[float] | None) -> list[float]:
         if not 0 < one < 100:
             raise DataError(f"a level is a percentage between 0 and 100, got {one:g}")
     return levels
-
-
-def check_length(series: Series, shortest: int) -> None:
-    """Raise unless a series is long enough to learn from, and varies."""
-    if len(series.values) < shortest:
-        raise DataError(
-            f"series {series.id!r} has {len(series.values)} steps to learn from; at least "
-            f"{shortest} are needed"
-        )
-    if (series.values == series.values[0]).all():
-        raise DataError(
-            f"series {series.id!r} is constant: every value is {series.values[0]:g}, so there is "
-            "nothing to learn; forecast that value, or leave the series out"
-        )

@@ -10,8 +10,8 @@ import numpy as np
 from statewise.checkpoint import replacing
 from statewise.errors import MissingExtraError
 from statewise.forecast.calendar import Calendar
-from statewise.forecast.forecaster import NAME
-from statewise.forecast.policies import Comparison
+from statewise.forecast.comparison import Comparison
+from statewise.forecast.walk import NAME
 
 _INK, _ACCENT, _MUTED = "#1b1f24", "#0b6e99", "#8a9199"
 _COLOURS = {"reset": "#c4453a", "window": "#c98a1b", "seed": "#2f8f5b", "carry": "#5a4fb0"}

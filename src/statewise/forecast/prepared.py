@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from statewise.architecture import Architecture, Cell, Linear, Transform, Vector
+from statewise.architecture import Architecture, Linear, Vector
+from statewise.cell import Cell, Transform
 from statewise.errors import ArchitectureError
 from statewise.runtime import Model
 from statewise.state import State

@@ -7,19 +7,20 @@ stands, so that an update rewrites one file, whole or not at all.
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Iterable
-from dataclasses import asdict
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from statewise import checkpoint
-from statewise.architecture import Cell
+from statewise.cell import Cell
 from statewise.errors import FileError
 from statewise.forecast.calendar import Calendar
 from statewise.forecast.frames import Columns
-from statewise.forecast.table import RESIDUALS, StateTable, Track
+from statewise.forecast.learning import Settings
+from statewise.forecast.table import Track
 from statewise.runtime import Model
 from statewise.runtime import load as load_model
 from statewise.state import KIND as STATE
@@ -27,42 +28,52 @@ from statewise.state import State
 from statewise.weights import KIND as MODEL
 from statewise.weights import write_model
 
-if TYPE_CHECKING:
-    from statewise.forecast.forecaster import Forecaster
-
 MODEL_FILE, STATE_FILE = "model.safetensors", "state.safetensors"
 
-__all__ = ["RESIDUALS", "load", "save", "save_states"]
+
+@dataclass(frozen=True)
+class Stored:
+    """What is kept of a forecaster.
+
+    Arguments:
+        model: transforms, network and output.
+        settings: what it was made of.
+        columns, calendar, backend: how its series are read, and in which library they come back.
+        tracks: where each series stands.
+    """
+
+    model: Model
+    settings: Settings
+    columns: Columns
+    calendar: Calendar
+    backend: Any
+    tracks: dict[Hashable, Track]
 
 
-def save(forecaster: Forecaster, folder: str | Path) -> None:
+def save(stored: Stored, folder: str | Path) -> None:
     """Write both files; the folder is made if it is not there."""
-    model = forecaster._fitted()
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FileError(f"cannot make the folder {folder}: {error.strerror}") from error
     settings = {
-        "columns": asdict(forecaster.columns),
-        "calendar": asdict(forecaster._calendar()),
-        "backend": str(getattr(forecaster.backend, "value", forecaster.backend)),
-        "season": forecaster.season,
-        "seed": forecaster.seed,
-        "lanes": forecaster.lanes,
-        "chunk": forecaster.chunk,
-        "carry": forecaster.carry,
-        "calibration": forecaster.calibration,
-        "training": forecaster.training,
+        "columns": asdict(stored.columns),
+        "calendar": asdict(stored.calendar),
+        "backend": str(getattr(stored.backend, "value", stored.backend)),
+        "training": {
+            field.name: getattr(stored.settings, field.name)
+            for field in fields(Settings)
+            if field.name != "architecture"
+        },
     }
-    extra = {"forecaster": json.dumps(settings)}
+    model, extra = stored.model, {"forecaster": json.dumps(settings)}
     write_model(folder / MODEL_FILE, model.architecture, model.weights(), extra)
-    save_states(forecaster, folder)
+    save_states(stored.tracks, folder)
 
 
-def save_states(forecaster: Forecaster, folder: str | Path) -> None:
+def save_states(tracks: Mapping[Hashable, Track], folder: str | Path) -> None:
     """Write the state file alone."""
-    tracks = forecaster.states.tracks
     if not tracks:
         raise FileError("there is no series whose state could be saved")
     rows = [
@@ -73,7 +84,7 @@ def save_states(forecaster: Forecaster, folder: str | Path) -> None:
     state.save(Path(folder) / STATE_FILE, extra={"series": json.dumps(rows)})
 
 
-def load(cls: type[Forecaster], folder: str | Path, cells: Iterable[type[Cell]]) -> Forecaster:
+def load(folder: str | Path, cells: Iterable[type[Cell]] = ()) -> Stored:
     """Read both files back."""
     folder = Path(folder)
     if not folder.is_dir():
@@ -83,28 +94,17 @@ def load(cls: type[Forecaster], folder: str | Path, cells: Iterable[type[Cell]])
     rows = _json(folder / STATE_FILE, STATE, "series")
     state = State.load(folder / STATE_FILE)
     _check_pair(folder, model, state, rows)
-    forecaster = object.__new__(cls)
     try:
-        forecaster.__dict__ |= {
-            "architecture": model.architecture,
-            "season": settings["season"],
-            "seed": settings["seed"],
-            "lanes": settings["lanes"],
-            "chunk": settings["chunk"],
-            "carry": settings["carry"],
-            "calibration": settings["calibration"],
-            "training": settings["training"],
-            "columns": Columns(**settings["columns"]),
-            "calendar": Calendar(**settings["calendar"]),
-            "backend": settings["backend"],
-            "model": model,
-            "history": None,
-            "_table": StateTable(_tracks(state, rows)),
-            "_panel": None,
-        }
+        return Stored(
+            model,
+            Settings(model.architecture, **settings["training"]),
+            Columns(**settings["columns"]),
+            Calendar(**settings["calendar"]),
+            settings["backend"],
+            _tracks(state, rows),
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise FileError(f"{folder} does not hold a complete forecaster: {error!r}") from error
-    return forecaster
 
 
 def _tracks(state: State, rows: list[dict[str, Any]]) -> dict[Hashable, Track]:

@@ -27,6 +27,11 @@ class Track:
     last: np.generic
     residuals: np.ndarray
 
+    @property
+    def outlook(self) -> float:
+        """The forecast of its next step, made when it stood here."""
+        return float(np.asarray(self.state["outputs.y"])[0, 0])
+
     def advanced(self, state: State, last: np.generic, errors: np.ndarray) -> Track:
         """After further steps with these one-step errors."""
         return Track(state, last, np.r_[self.residuals, errors][-RESIDUALS:])

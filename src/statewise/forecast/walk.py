@@ -6,9 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from statewise.forecast.table import Track
 from statewise.runtime import Model
 from statewise.state import State
 
+NAME = "statewise"
+SAMPLES = 500
 ROWS = 4096
 
 
@@ -78,3 +81,19 @@ def sample(
             if step + 1 < horizon:
                 _, forks = model.step(value, forks)
     return paths
+
+
+def columns(
+    model: Model, tracks: Sequence[Track], horizon: int, levels: Sequence[float], seed: int
+) -> dict[str, np.ndarray]:
+    """The columns of a forecast: (B * horizon,) each, the point forecast and its intervals."""
+    state = State.cat([track.state for track in tracks])
+    named = {NAME: extrapolate(model, state, horizon).reshape(-1)}
+    if levels:
+        residuals = [track.residuals for track in tracks]
+        paths = sample(model, state, residuals, horizon, SAMPLES, seed)
+        for level in levels:
+            low, high = np.quantile(paths, [0.5 - level / 200, 0.5 + level / 200], axis=1)
+            named[f"{NAME}-lo-{level:g}"] = low.reshape(-1)
+            named[f"{NAME}-hi-{level:g}"] = high.reshape(-1)
+    return named

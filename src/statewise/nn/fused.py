@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from statewise.architecture import Cell
+from statewise.cell import Cell
 from statewise.cells import GRU, LSTM, Elman, Residual
 from statewise.nn import native
 from statewise.timeline import Timeline
@@ -98,8 +98,8 @@ def _lstm(cell: LSTM, p: Parameters, x: Tensor, s: Fields) -> tuple[Tensor, Fiel
 def _around_onednn(
     x: Tensor, state: tuple[Tensor, Tensor], weights: list[Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """OneDNN has no projection, and torch warns of it at every call, but not where it is given
-    packed sequences.
+    """Run a projected LSTM on the CPU. oneDNN has none, and torch warns of that at every call, but
+    not where it is given packed sequences.
     """
     rows, steps = x.shape[:2]
     packed = x.transpose(0, 1).reshape(steps * rows, -1)

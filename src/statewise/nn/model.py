@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from statewise import checkpoint
-from statewise.architecture import Architecture, Cell
+from statewise.architecture import Architecture
+from statewise.cell import Cell
 from statewise.errors import ArchitectureError
 from statewise.nn.fused import fused
 from statewise.program import Executor, Program
@@ -29,6 +30,7 @@ class Model(nn.Module):
     Arguments:
         architecture: what the model is.
         seed: of the first weights; the same seed gives the same weights on every executor.
+        weights: arrays by full name to begin with, copied, instead of drawing any.
         executor: ``"auto"`` runs native kernels in float32 on the CPU, and elsewhere torch's own
             wherever they give the reference's result; ``"reference"`` always runs the cells'
             equations step by step.
@@ -50,6 +52,7 @@ class Model(nn.Module):
         architecture: Architecture,
         *,
         seed: int = 0,
+        weights: Mapping[str, Array] | None = None,
         executor: str = "auto",
         dtype: torch.dtype = torch.float32,
         device: torch.device | str | None = None,
@@ -75,9 +78,13 @@ class Model(nn.Module):
         }
         for block in self._program.blocks:
             self.add_module(block, nn.Module())
-        for name, value in architecture.draw(seed).items():
+        if weights is not None:
+            check_weights(architecture, weights)
+        values = architecture.draw(seed) if weights is None else weights
+        for name in architecture.parameters:
             block, _, own = name.partition(".")
-            tensor = torch.as_tensor(value).to(dtype=dtype, device=device)
+            given = torch.as_tensor(values[name]).detach()
+            tensor = given.to(dtype=dtype, device=device, copy=True)
             self.get_submodule(block).register_parameter(_attribute(own), nn.Parameter(tensor))
         self.register_buffer("_like", torch.zeros((), dtype=dtype, device=device), persistent=False)
 
@@ -217,9 +224,8 @@ def load(
     """
     architecture, arrays = read_model(path, cells)
     dtypes = {torch.as_tensor(array).dtype for array in arrays.values()} or {torch.float32}
-    model = Model(architecture, executor=executor, dtype=dtypes.pop(), device=device)
-    model.load_weights(arrays)
-    return model.eval()
+    dtype = dtypes.pop()
+    return Model(architecture, weights=arrays, executor=executor, dtype=dtype, device=device).eval()
 
 
 class _Origin:
@@ -259,14 +265,13 @@ def _versions(model: Model) -> tuple[tuple[int, int], ...]:
     blocks: list[Any] = [model]
     while blocks:  # model.parameters() would do, at five times the price in every call
         block = blocks.pop()
-        found += [(p.data_ptr(), _version(p)) for p in block._parameters.values() if p is not None]
+        found += [
+            (p.data_ptr(), 0 if p.is_inference() else p._version)  # one does not count its writes
+            for p in block._parameters.values()
+            if p is not None
+        ]
         blocks += block._modules.values()
     return tuple(found)
-
-
-def _version(p: Tensor) -> int:
-    """How often a tensor was written to; not counted for one made in inference mode."""
-    return 0 if p.is_inference() else p._version
 
 
 def _attribute(name: str) -> str:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from statewise import kernels
-from statewise.architecture import Cell
+from statewise.cell import Cell
 from statewise.timeline import Timeline
 from statewise.types import Fields, Parameters, Seen
 from statewise.unroll import Fresh

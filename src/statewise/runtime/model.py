@@ -9,11 +9,13 @@ from typing import Any, Literal
 import numpy as np
 
 from statewise import checkpoint, kernels
-from statewise.architecture import Architecture, Cell
+from statewise.architecture import Architecture
+from statewise.cell import Cell
 from statewise.errors import FileError, InputError
+from statewise.origin import Recorded
 from statewise.program import Program
 from statewise.runtime.native import NativeExecutor
-from statewise.state import Recorded, State
+from statewise.state import State
 from statewise.types import Array, Parameters, Seen, is_torch
 from statewise.weights import check_weights, read_model, write_model
 

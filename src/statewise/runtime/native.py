@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 
 from statewise import kernels
-from statewise.architecture import Cell, Tokens
+from statewise.architecture import Tokens
+from statewise.cell import Cell
 from statewise.cells import Residual
+from statewise.origin import Origin
 from statewise.program import Executor, Program
-from statewise.state import Origin, State
+from statewise.state import State
 from statewise.timeline import Timeline, timeline
 from statewise.types import Array, Fields, Parameters, Seen
 from statewise.unroll import Fresh, scanning

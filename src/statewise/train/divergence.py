@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 
 from statewise.errors import DivergenceError
+from statewise.train.batches import Batch
 from statewise.train.run import Run
-from statewise.train.streams import Batch
 
 _LARGE = 100.0
 """Inputs of this size saturate every gate."""

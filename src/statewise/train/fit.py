@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from statewise.errors import TrainingError
 from statewise.nn import Model
+from statewise.train.batches import Batch
 from statewise.train.divergence import check_weights, diverged, diverged_outside
 from statewise.train.evaluation import mean_loss
 from statewise.train.history import History
@@ -30,8 +31,9 @@ from statewise.train.setup import (
     device_of,
     make_optimizer,
     make_schedule,
+    takes_rate,
 )
-from statewise.train.streams import Batch, Streams, whole
+from statewise.train.streams import Streams, whole
 
 
 def fit(
@@ -118,11 +120,11 @@ def fit(
         on_epoch,
     )
     options.check(resume)
-    own = not isinstance(optimizer, (str, type))
     made = make_optimizer(optimizer, model, learning_rate)
     plan = make_schedule(schedule, made)
     setup = setup_of(model, streams, validation, loss, made, plan)
-    run = Run(model, made, plan, setup, None if own else float(learning_rate))
+    rate = float(learning_rate) if takes_rate(optimizer) else None
+    run = Run(model, made, plan, setup, rate)
     run.history.validation = None if validation is None else []
     if resume and options.checkpoint is not None and options.checkpoint.exists():
         run.load(options.checkpoint)
@@ -207,7 +209,7 @@ class _Trainer:
             self._chunk(batch)
             run.chunk += 1
             run.sums.seconds = time.perf_counter() - before
-            self.bar.chunk(run.epoch, run.chunk, run.sums.mean_loss)
+            self.bar.chunk(run.epoch, run.chunk, run.sums)
             self.interrupts.check()
             every = self.options.every
             if every is not None and (run.epoch * len(self.streams) + run.chunk) % every == 0:
@@ -245,12 +247,8 @@ class _Trainer:
         for weight in self.all_weights:
             weight.grad = None
         loss.backward()  # type: ignore[no-untyped-call]
-        norms = [
-            torch.linalg.vector_norm(weight.grad)
-            for weight in self.weights
-            if weight.grad is not None
-        ]
-        norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+        gradients = [weight.grad for weight in self.weights if weight.grad is not None]
+        norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
         return norm
 
     def _validate(self) -> float | None:

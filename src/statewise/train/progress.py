@@ -7,6 +7,8 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from statewise.train.run import Sums
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -57,12 +59,12 @@ class Bar:
         if self._progress is not None:
             self._progress.stop()
 
-    def chunk(self, epoch: int, chunk: int, loss: float) -> None:
-        """A chunk is done; `loss` is the epoch's so far."""
+    def chunk(self, epoch: int, chunks: int, sums: Sums) -> None:
+        """So many chunks of the epoch are done."""
         if self._progress is None or time.monotonic() < self._next:
             return
         self._next = time.monotonic() + _PAUSE
-        self._draw(epoch, chunk + 1, f"loss {loss:.4g}{self._losses}")
+        self._draw(epoch, chunks, f"loss {sums.mean_loss:.4g}{self._losses}")
 
     def epoch(self, epoch: int, loss: float, validation: float | None) -> None:
         """An epoch is done."""

@@ -104,6 +104,8 @@ def _check(array: np.ndarray, called: str) -> None:
         raise InputError(f"{called} must hold numbers, got {dtype_name(array)}")
     if array.ndim == 0:
         raise InputError(f"{called} is a single number; a sequence has an axis of time")
+    if 0 in array.shape[1:]:
+        raise InputError(f"{called} has shape {array.shape}: its steps hold nothing")
     if array.ndim == 1 and array.dtype.kind == "f":
         raise InputError(
             f"{called} has shape {array.shape} {dtype_name(array)}; a series of numbers is "

@@ -119,13 +119,18 @@ def _made(
             f"function of the weights that makes one, got {optimizer!r}"
         )
     make: Any = optimizer
-    own = {"lr": learning_rate} if isinstance(optimizer, type) else {}
-    made = make(weights, **own)
+    made = make(weights, lr=learning_rate) if takes_rate(optimizer) else make(weights)
     if not isinstance(made, Optimizer):
         raise TrainingError(
             f"optimizer must make a torch.optim.Optimizer from the weights, it made {made!r}"
         )
     return made
+
+
+def takes_rate(optimizer: object) -> bool:
+    """Whether an optimiser is given by name or class, and so gets its learning rate from `fit`."""
+    by_class = isinstance(optimizer, type) and issubclass(optimizer, Optimizer)
+    return isinstance(optimizer, str) or by_class
 
 
 def make_schedule(

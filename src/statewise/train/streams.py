@@ -4,55 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from statewise.errors import InputError, TrainingError
-from statewise.train.packing import Lane, Span, cut, lay
+from statewise.train.batches import Batch, Carry, Reader
+from statewise.train.packing import Lane, cut, lay
 from statewise.train.sequences import Sequences
 from statewise.types import Array
 
-Carry: TypeAlias = Literal["stream", "never", "epoch"]
-
-_BLOCK = 2**16
-"""How many numbers are read at once where chunks are smaller: reading costs as much for many steps
-as for one.
-"""
-
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """One chunk of every lane.
-
-    Arguments:
-        inputs: (B, T, F), or (B, T) int64 tokens.
-        targets: (B, T, ...), what is to be predicted at each step.
-        weights: (B, T) float32, zero where a step does not count: padding and burn-in.
-        reset: (B, T) bool, true where the state is forgotten before the step.
-        lengths: (B,) int64, the steps that are not padding, or None where there is no padding.
-    """
-
-    inputs: Tensor
-    targets: Tensor
-    weights: Tensor
-    reset: Tensor
-    lengths: Tensor | None = None
-
-    def to(self, device: torch.device | str) -> Batch:
-        """With inputs, targets and weights on a device; the masks stay, models read them on the
-        host.
-        """
-        return Batch(
-            self.inputs.to(device),
-            self.targets.to(device),
-            self.weights.to(device),
-            self.reset,
-            self.lengths,
-        )
+__all__ = ["Batch", "Carry", "Streams"]
 
 
 class Streams:
@@ -140,10 +103,16 @@ class Streams:
         self._plan = lay(self._pieces, lanes)
         self.lanes = len(self._plan)
         self.longest = max(lane.steps for lane in self._plan)
-        self._shortest = min(lane.steps for lane in self._plan)
-        step = int(np.prod(self._inputs.shape) + np.prod(self._targets.shape))
-        self._block = max(_BLOCK // (self.lanes * self.chunk * step), 1)
         self._check_burn_in()
+        self._reader = Reader(
+            self._inputs,
+            self._targets,
+            shift=int(self._shift),
+            chunk=min(self.chunk, self.longest),
+            carry=self.carry,
+            burn_in=self.burn_in,
+            dtype=self.dtype,
+        )
 
     def _check_burn_in(self) -> None:
         longest = max(steps for _, _, steps in self._pieces)
@@ -220,101 +189,12 @@ class Streams:
         """The chunks of an epoch from the one with the number `start` on, both counted from 0."""
         whole("epoch", epoch, 0)
         whole("start", start, 0)
-        return self._batches(epoch, start)
-
-    def _batches(self, epoch: int, start: int) -> Iterator[Batch]:
-        """Chunks are read a block at a time. Blocks lie where they lie, whatever `start` is, so
-        that a chunk has the same place in memory, and kernels round alike, in a run that goes on.
-        """
-        lanes = self._lanes(epoch)
-        for first in range(start - start % self._block, len(self), self._block):
-            count = min(self._block, len(self) - first)
-            block = self._read(lanes, first * self.chunk, count)
-            for index in range(max(start - first, 0), count):
-                yield self._chunk(block, lanes, index, (first + index) * self.chunk)
+        return self._reader.chunks(self._lanes(epoch), start)
 
     def _lanes(self, epoch: int) -> list[Lane]:
         if not self.shuffle:
             return self._plan
         return lay(self._pieces, self.lanes, np.random.default_rng([self.seed, epoch]))
-
-    def _chunk(self, block: Batch, lanes: list[Lane], index: int, start: int) -> Batch:
-        """The chunk with this number in a block, which begins at step `start` of the epoch."""
-        inputs, targets, weights, reset = (
-            tensor[index] for tensor in (block.inputs, block.targets, block.weights, block.reset)
-        )
-        if self._shortest >= start + self.chunk:
-            return Batch(inputs, targets, weights, reset)
-        steps = min(self.chunk, self.longest - start)
-        lengths = torch.tensor([min(max(lane.steps - start, 0), steps) for lane in lanes])
-        if steps < self.chunk:
-            inputs, targets, weights, reset = (
-                tensor[:, :steps].contiguous() for tensor in (inputs, targets, weights, reset)
-            )
-        return Batch(inputs, targets, weights, reset, lengths if lengths.min() < steps else None)
-
-    def _read(self, lanes: list[Lane], start: int, count: int) -> Batch:
-        """Chunks from step `start` on, stacked: every tensor is (count, B, T, ...)."""
-        rows, steps = len(lanes), count * self.chunk
-        # torch aligns what it allocates, so kernels round alike in every process
-        inputs = self._empty(self._inputs, rows, steps)
-        targets = self._empty(self._targets, rows, steps)
-        weights, reset = torch.ones(rows, steps), torch.zeros(rows, steps, dtype=torch.bool)
-        if self._shortest < start + steps:
-            ends = torch.tensor([lane.steps - start for lane in lanes])
-            padding = torch.arange(steps) >= ends[:, None]
-            for tensor in (inputs, targets, weights):
-                tensor[padding] = 0
-        spans = [lane.spans(start, start + steps) for lane in lanes]
-        self._copy(spans, inputs.numpy(), targets.numpy())
-        self._mark(spans, weights.numpy(), reset.numpy())
-        if start == 0:
-            reset[:, 0] = True
-        return Batch(
-            *(
-                tensor.reshape(rows, count, self.chunk, *tensor.shape[2:])
-                .transpose(0, 1)
-                .contiguous()
-                for tensor in (self._cast(inputs), self._cast(targets), weights, reset)
-            )
-        )
-
-    def _empty(self, source: Sequences, rows: int, steps: int) -> Tensor:
-        if source.tokens:
-            return torch.empty(rows, steps, dtype=torch.int64)
-        wide = torch.float32 if self.dtype == torch.bfloat16 else self.dtype  # NumPy lacks it
-        return torch.empty(rows, steps, *source.shape, dtype=wide)
-
-    def _cast(self, values: Tensor) -> Tensor:
-        return values.to(self.dtype) if values.is_floating_point() else values
-
-    def _copy(self, spans: list[list[Span]], inputs: np.ndarray, targets: np.ndarray) -> None:
-        sources, answers, shift = self._inputs.arrays, self._targets.arrays, self._shift
-        with np.errstate(over="ignore", invalid="ignore"):  # found and named below
-            for row, own in enumerate(spans):
-                for at, sequence, start, stop, _ in own:
-                    end = at + stop - start
-                    inputs[row, at:end] = sources[sequence][start:stop]
-                    targets[row, at:end] = answers[sequence][start + shift : stop + shift]
-            if np.isfinite(inputs.sum()) and np.isfinite(targets.sum()):
-                return
-        for own in spans:
-            for _, sequence, start, stop, _ in own:
-                self._inputs.check_finite(sequence, start, stop, self.dtype)
-                self._targets.check_finite(sequence, start + shift, stop + shift, self.dtype)
-
-    def _mark(self, spans: list[list[Span]], weights: np.ndarray, reset: np.ndarray) -> None:
-        """Write down where state is reset, and which steps come too early to learn from."""
-        if self.carry == "never":
-            reset[:, :: self.chunk] = True
-            early = np.arange(weights.shape[1]) % self.chunk < self.burn_in
-            weights[:, early] = 0
-        for row, own in enumerate(spans):
-            for at, _, start, stop, offset in own:
-                if offset == 0 and self.carry != "epoch":
-                    reset[row, at] = True
-                if offset < self.burn_in:
-                    weights[row, at : at + min(stop - start, self.burn_in - offset)] = 0
 
 
 def whole(name: str, value: object, least: int) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from array_api_compat import array_namespace
 
-from statewise.architecture import Field, Transform, positive
+from statewise.cell import Field, Transform, positive
 from statewise.types import Array, Fields, Parameters, Seen
 
 

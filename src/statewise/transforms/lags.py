@@ -8,7 +8,7 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
-from statewise.architecture import Field, Transform
+from statewise.cell import Field, Transform
 from statewise.errors import ArchitectureError
 from statewise.types import Array, Fields, Parameters, Seen
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from array_api_compat import array_namespace
 
-from statewise.architecture import Field
+from statewise.cell import Field
 from statewise.errors import ArchitectureError
 from statewise.transforms.standardize import Scaling
 from statewise.types import Array, Fields, Parameters, Seen

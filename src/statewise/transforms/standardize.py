@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace
 
-from statewise.architecture import Field, Transform
+from statewise.cell import Field, Transform
 from statewise.errors import ArchitectureError
 from statewise.types import Array, Fields, Parameters, Seen
 

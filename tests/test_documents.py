@@ -1,0 +1,47 @@
+"""Every example and every Python block of the README runs, and links lead somewhere."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+
+
+def run(script: Path, folder: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", script],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_readme_runs_from_top_to_bottom(tmp_path: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len(blocks) > 4
+    (tmp_path / "tour.py").write_text("\n".join(blocks))
+    run(tmp_path / "tour.py", tmp_path)
+    assert (tmp_path / "forecaster" / "state.safetensors").exists()
+
+
+@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.stem)
+def test_examples_run(example: Path, tmp_path: Path) -> None:
+    assert run(example, tmp_path)
+
+
+def test_the_founding_question_is_answered(tmp_path: Path) -> None:
+    answers = run(ROOT / "examples" / "is_the_state_reset.py", tmp_path).splitlines()
+    assert [line.split()[-1] for line in answers] == ["True", "False", "True", "[3]", "True"]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: p.name)
+def test_links_between_documents_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)", document.read_text()):
+        assert (document.parent / target).exists(), f"{document.name} links to {target}"
