@@ -24,10 +24,9 @@ from statewise.types import Parameters
 def _loaded() -> tuple[Any, str | None]:
     """The native module, or None and why it is missing."""
     try:
-        _native = import_module("statewise._native")
+        return import_module("statewise._native"), None
     except ImportError as error:
         return None, str(error)
-    return _native, None
 
 
 def native() -> Any:

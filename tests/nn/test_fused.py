@@ -1,4 +1,6 @@
-"""Which cells have a kernel, and that those without one run all the same."""
+"""Which cells torch has a kernel for, and that those without one run all the same. Here in float64,
+since in float32 the native kernels come first.
+"""
 
 import pytest
 import torch

@@ -31,8 +31,8 @@ class Model:
         architecture: what the model is.
         arrays: the weights by full name, NumPy arrays of one floating dtype.
         weights: ``"bfloat16"`` keeps the matrices that the kernels read in half the memory, which
-            is quicker where they do not fit the cache. Sums and states stay float32; an output
-            then differs by about 0.5% of its scale.
+            is quicker where they do not fit the cache. Sums and states stay float32;
+            outputs then differ by 0.25% in the root mean square, at freshly drawn weights.
 
     Raises:
         FileError: weights that are not this architecture's.
