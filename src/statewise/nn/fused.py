@@ -1,7 +1,8 @@
-"""Layers by the fastest way there is: the native kernels for float32 on the CPU, torch's own
-(cuDNN on CUDA, oneDNN on the CPU) for whole segments elsewhere.
+"""Layers in torch by the fastest way there is.
 
-The readable twin is `statewise.unroll.stepwise`; whatever has no kernel runs there.
+That is the native kernels for float32 on the CPU, and torch's own (cuDNN on CUDA, oneDNN on the
+CPU) for whole segments elsewhere. The readable twin is `statewise.unroll.stepwise`; whatever has
+no kernel runs there.
 """
 
 from __future__ import annotations
