@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 import statewise as sw
-from statewise.train.losses import find_loss, weighted_mean
+from statewise.train.losses import find_loss, mean_over_steps
 
 from .runs import model, waves
 
@@ -20,11 +20,11 @@ NAMED = {
 @pytest.mark.parametrize("name", NAMED)
 def test_a_named_loss_is_torchs(name):
     prediction, target = torch.randn(3, 5, 2), 2 * torch.randn(3, 5, 2)
-    values = find_loss(name)(prediction, target)
-    assert values.shape == (3, 5, 2)
-    ones = torch.ones(3, 5)
-    mean = weighted_mean(values, ones, 15.0)
-    torch.testing.assert_close(mean, NAMED[name](prediction, target))
+    loss, expected = find_loss(name), NAMED[name](prediction, target)
+    assert loss(prediction, target).shape == (3, 5, 2)
+    for given in (loss, loss.__call__, lambda p, t: loss(p, t).mean(-1)):
+        mean = mean_over_steps(given, prediction, target, torch.ones(3, 5), 15.0)
+        torch.testing.assert_close(mean, expected)
 
 
 def test_cross_entropy_is_torchs():
@@ -46,8 +46,9 @@ def test_steps_without_weight_do_not_count_whatever_they_hold():
     expected = values[weights > 0].mean()
     values[0, 3] = torch.inf
     values[1, 0] = torch.nan
-    torch.testing.assert_close(weighted_mean(values, weights, 5.0), expected)
-    torch.testing.assert_close(weighted_mean(values.mean(-1), weights, 5.0), expected)
+    for loss in (lambda _, target: target, lambda _, target: target.mean(-1)):
+        mean = mean_over_steps(loss, torch.zeros(2, 4, 3), values, weights, 5.0)
+        torch.testing.assert_close(mean, expected)
 
 
 def test_quantiles_are_least_where_the_share_below_is_the_level():

@@ -180,7 +180,7 @@ def test_each_epoch_starts_from_the_initial_state():
 
     def forward(module, args, kwargs, output):
         state, reset = args[1], kwargs["reset"]
-        if reset[:, 0].all():
+        if reset is not None and reset[:, 0].all():
             alone, _ = module.step(args[0][:, 0])
             first.append(torch.equal(alone, output[0][:, 0]) and state is None)
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 
 from statewise.nn import Model
-from statewise.train.losses import Loss, find_loss, weighted_mean
+from statewise.train.losses import Loss, find_loss, mean_over_steps
 from statewise.train.setup import check_model, check_streams, device_of
 from statewise.train.streams import Streams
 
@@ -50,8 +50,8 @@ def mean_loss(
             batch = batch.to(device)
             y, state = model(batch.inputs, state, reset=batch.reset, lengths=batch.lengths)
             if counted:
-                values = loss(y, batch.targets)
-                total += float(weighted_mean(values, batch.weights, counted)) * counted
+                mean = mean_over_steps(loss, y, batch.targets, batch.weights, counted)
+                total += float(mean) * counted
             weight += counted
             if between is not None:
                 between()

@@ -20,7 +20,7 @@ from statewise.train.divergence import check_weights, diverged, diverged_outside
 from statewise.train.evaluation import mean_loss
 from statewise.train.history import History
 from statewise.train.interrupts import Interrupts, Requested
-from statewise.train.losses import Loss, find_loss, weighted_mean
+from statewise.train.losses import Loss, find_loss, mean_over_steps
 from statewise.train.progress import Bar
 from statewise.train.run import Run, Sums, setup_of
 from statewise.train.setup import (
@@ -221,11 +221,12 @@ class _Trainer:
     def _chunk(self, batch: Batch) -> None:
         """Forward, backward, clip, step: the state that comes out is cut off from the gradient."""
         run, sums = self.run, self.run.sums
-        counted = float(batch.weights.sum())
+        counted, marks = float(batch.weights.sum()), batch.reset.numpy()
+        reset = marks if marks.any() else None  # no mask is read faster than an empty one
         sent = batch if self.device.type == "cpu" else batch.to(self.device)
-        y, state = run.model(sent.inputs, run.state, reset=sent.reset, lengths=sent.lengths)
+        y, state = run.model(sent.inputs, run.state, reset=reset, lengths=sent.lengths)
         if counted:
-            loss = weighted_mean(self.options.loss(y, sent.targets), sent.weights, counted)
+            loss = mean_over_steps(self.options.loss, y, sent.targets, sent.weights, counted)
             norm = self._gradients(loss)
             value, size = float(loss.detach()), float(norm)
             if not (math.isfinite(value) and math.isfinite(size)):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import TypeAlias
 
 import torch
@@ -63,10 +62,23 @@ def _cross_entropy(prediction: Tensor, target: Tensor) -> Tensor:
     return flat.reshape(target.shape)
 
 
+@dataclass(frozen=True)
+class _Torchs:
+    """A loss of torch's, by element, or as its mean where every step counts."""
+
+    function: Callable[..., Tensor]
+
+    def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return self.function(prediction, target, reduction="none")
+
+    def mean(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return self.function(prediction, target, reduction="mean")
+
+
 LOSSES: Mapping[str, Loss] = {
-    "mse": partial(functional.mse_loss, reduction="none"),
-    "mae": partial(functional.l1_loss, reduction="none"),
-    "huber": partial(functional.huber_loss, reduction="none"),
+    "mse": _Torchs(functional.mse_loss),
+    "mae": _Torchs(functional.l1_loss),
+    "huber": _Torchs(functional.huber_loss),
     "cross_entropy": _cross_entropy,
 }
 
@@ -120,14 +132,23 @@ def check_widths(loss: str | Loss, outputs: int, streams: Streams, name: str) ->
         )
 
 
-def weighted_mean(values: Tensor, weights: Tensor, total: float) -> Tensor:
+def mean_over_steps(
+    loss: Loss, prediction: Tensor, target: Tensor, weights: Tensor, total: float
+) -> Tensor:
     """The mean of a chunk's losses over the steps that count.
 
     Arguments:
-        values: what the loss returned, (B, T) or (B, T, ...).
+        loss: element by element.
+        prediction, target: (B, T, O) and (B, T, ...).
         weights: (B, T).
         total: the sum of the weights, known on the host.
+
+    Raises:
+        TrainingError: a loss that does not return one value for each step.
     """
+    if isinstance(loss, _Torchs) and total == weights.numel():
+        return loss.mean(prediction, target)
+    values = loss(prediction, target)
     if values.shape[:2] != weights.shape:
         raise TrainingError(
             f"the loss must return one value for each step, {tuple(weights.shape)} or with further "
