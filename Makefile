@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: install test lint types imports bench clean
+.PHONY: install test test-pure lint types imports bench bench-kernels sanitize clean
 
 install: $(VENV)/installed
 
@@ -13,6 +13,15 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 test: install
 	$(BIN)/pytest
+
+# What a machine without a compiler gets: a second environment that shares the dependencies.
+test-pure: install
+	$(PYTHON) -m venv --clear build/pure
+	CXX=/bin/false build/pure/bin/pip install --quiet --no-deps .
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+		> "$$(build/pure/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shared.pth"
+	build/pure/bin/python -c 'from statewise import kernels as k; assert not k.available()'
+	build/pure/bin/python -m pytest
 
 lint: install
 	$(BIN)/ruff check
@@ -29,6 +38,16 @@ bench: install
 	$(BIN)/python benchmarks/stream_memory.py
 	$(BIN)/python benchmarks/update.py
 	$(BIN)/python benchmarks/import_time.py
+
+bench-kernels: install
+	$(BIN)/python benchmarks/kernels.py
+
+# The kernels' tests with memory and arithmetic checked; a second build, beside the installed one.
+sanitize: install
+	$(BIN)/pip install --quiet --no-deps --upgrade --target build/sanitize/site \
+		--config-settings=cmake.define.STATEWISE_SANITIZE=ON \
+		--config-settings=build-dir=build/sanitize/cmake .
+	$(BIN)/python tests/native/sanitized.py build/sanitize/site
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

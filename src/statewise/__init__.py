@@ -25,6 +25,7 @@ from statewise.errors import (
     FileError,
     InputError,
     MissingExtraError,
+    SlotError,
     StateError,
     StatewiseError,
     StatewiseWarning,
@@ -32,7 +33,7 @@ from statewise.errors import (
     WeightsChangedWarning,
 )
 from statewise.initializers import Chrono, Constant, Glorot, Normal, Orthogonal, Uniform, Zeros
-from statewise.runtime import load
+from statewise.runtime import SlotTable, load
 from statewise.state import State
 from statewise.transforms import Difference, Lags, RunningScale, Standardize
 
@@ -99,6 +100,8 @@ __all__ = [
     "Parameter",
     "Residual",
     "RunningScale",
+    "SlotError",
+    "SlotTable",
     "Standardize",
     "State",
     "StateError",

@@ -5,7 +5,8 @@ StatewiseError
 │   └── CellError       a cell that breaks the cell contract
 ├── InputError          inputs, masks or lengths of a wrong shape, dtype or value
 ├── StateError          a state that cannot be built or does not fit the model
-│   └── CarryError      a carry given to a layer that reads the whole sequence
+│   ├── CarryError      a carry given to a layer that reads the whole sequence
+│   └── SlotError       a slot that is not open, or a table that is full
 ├── FileError           a model, state or checkpoint file that cannot be read
 ├── DataError           a series or data frame that cannot be used as it is
 ├── TrainingError       a training run that cannot start or go on
@@ -42,6 +43,10 @@ class StateError(StatewiseError, ValueError):
 
 class CarryError(StateError):
     """A carry given to a layer that reads the whole sequence."""
+
+
+class SlotError(StateError):
+    """A slot that is not open, is listed twice or in use, or a table that is full."""
 
 
 class FileError(StatewiseError, ValueError):

@@ -92,6 +92,13 @@ class State(Mapping[str, Array]):
         self._position = sealed(position)
         self.origin = origin
 
+    @classmethod
+    def _made(cls, arrays: dict[str, Array], position: Array, origin: Origin) -> State:
+        """A state from arrays known to fit and to be read-only: nothing is checked again."""
+        state = cls.__new__(cls)
+        state._arrays, state._position, state.origin = arrays, position, origin
+        return state
+
     # Mapping
 
     def __getitem__(self, name: str) -> Array:

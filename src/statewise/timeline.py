@@ -86,6 +86,16 @@ class Timeline:
         return self.send(np.ascontiguousarray(mask[:, t]))
 
     @cached_property
+    def reset_steps(self) -> np.ndarray | None:
+        """(B, T) bool on the host in contiguous memory, or None where nothing is reset."""
+        return None if self.reset is None else np.ascontiguousarray(self.reset)
+
+    @cached_property
+    def lengths(self) -> np.ndarray | None:
+        """How many steps of each row are not padding, (B,) int64 on the host, or None for all."""
+        return None if self.valid is None else self.valid.sum(axis=1, dtype=np.int64)
+
+    @cached_property
     def mask(self) -> Array | None:
         """(B, T) bool, true where a step is not padding, or None where no step is."""
         return None if self.valid is None else self.send(self.valid)

@@ -26,7 +26,9 @@ Fresh: TypeAlias = Callable[[], Fields]
 class Run(Protocol):
     """Runs one layer over a segment: x (B, T, F) -> y (B, T, O), the state, what was seen.
 
-    What was seen may be left out, ``{}``, unless `see` is true.
+    What was seen may be left out, ``{}``, unless `see` is true. A run may also have a method
+    ``whole(cell, p, x, s, timeline, fresh)``, which runs a layer over a whole call, resets and
+    lengths included, or gives None where it cannot.
     """
 
     def __call__(
@@ -143,6 +145,10 @@ def unroll(
     """
     if not cell.causal:
         return _both_ways(cell, p, x, s, timeline, fresh, run, see)
+    whole = None if see else getattr(run, "whole", None)
+    done = None if whole is None else whole(cell, p, x, s, timeline, fresh)
+    if done is not None:
+        return done  # type: ignore[no-any-return]
     xp = array_namespace(x)
     outputs: list[Array] = []
     views: list[Seen] = []

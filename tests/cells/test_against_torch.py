@@ -45,7 +45,7 @@ TWINS = {
 }
 
 
-@pytest.mark.parametrize("executor", ["reference", "fused"])
+@pytest.mark.parametrize("executor", ["reference", "fused", "auto"])
 @pytest.mark.parametrize("name", TWINS)
 def test_outputs_states_and_gradients(name, executor):
     cell, kind, options, mapping = TWINS[name]

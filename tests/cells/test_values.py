@@ -136,7 +136,7 @@ def test_hyperparameters_that_need_the_inputs_are_checked_there(layer, message):
 
 def test_relu_at_zero_has_the_gradient_of_the_fused_kernel():
     found = []
-    for executor in ("reference", "fused"):
+    for executor in ("reference", "fused", "auto"):
         arch = sw.Architecture(sw.Vector(1), [sw.Elman(1, activation="relu")])
         model = sw.nn.Model(arch, executor=executor)
         model(torch.zeros(1, 3, 1))[0].sum().backward()

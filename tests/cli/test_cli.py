@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import statewise as sw
+from statewise import kernels
 
 FAST = ["--epochs", "3", "--repeats", "2", "--units", "2"]
 
@@ -149,5 +150,14 @@ def test_a_constant_series_and_a_damaged_state(tmp_path: Path, run: Path) -> Non
 
 def test_version_and_help() -> None:
     assert call("--version").stdout.strip() == sw.__version__
-    for command in ("forecast", "update", "state"):
+    for command in ("forecast", "update", "state", "doctor"):
         assert command in call("--help").stdout
+
+
+def test_doctor_says_what_runs() -> None:
+    found = json.loads(call("doctor", "--json").stdout)
+    assert found["statewise"] == sw.__version__
+    assert found["kernels"]["available"] == kernels.available()
+    assert found["packages"]["numpy"] == np.__version__
+    said = call("doctor").stdout
+    assert ("native" if kernels.available() else "reference equations") in said

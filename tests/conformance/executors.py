@@ -51,6 +51,10 @@ def _reference(path):
 
 
 def _fused(path):
+    return Torch(sw.nn.load(path, executor="fused"))
+
+
+def _native(path):
     return Torch(sw.nn.load(path))
 
 
@@ -61,5 +65,6 @@ def _runtime(path):
 EXECUTORS = {
     "reference": _reference,
     "fused": _fused,
+    "native": _native,
     "runtime": _runtime,
 }

@@ -1,5 +1,7 @@
 """Facts 13 and 15: executors agree, on the carry as on the output, in the dtypes declared."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -21,6 +23,7 @@ from .facts import (
 from .zoo import CAUSAL, PAIRS, ZOO, weights
 
 LENGTHS = np.array([STEPS, 3, 0, 5])
+GRADIENTS = ("reference", "fused", "native")
 OTHERS = [name for name in EXECUTORS if name != "reference"]
 HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -52,7 +55,7 @@ def test_executors_agree(subject, opened):
 @pytest.mark.parametrize("name", [name for name, arch in (ZOO | PAIRS).items() if arch.parameters])
 def test_gradients_agree(opened, name, dtype):
     found = {}
-    for executor in ("reference", "fused"):
+    for executor in GRADIENTS:
         subject = opened(name, executor, dtype)
         model = subject.model
         x = torch.from_numpy(x_of(subject))
@@ -70,14 +73,14 @@ def test_gradients_agree(opened, name, dtype):
         found[executor] = dict(zip(wanted, grads, strict=True))
         unused = {key for key in model.weights() if found[executor][key] is None}
         assert not unused, "a weight without a gradient is one that is not used"
-    for key, expected in found["reference"].items():
-        got = found["fused"][key]
+    for executor, key in product(GRADIENTS[1:], found["reference"]):
+        expected, got = found["reference"][key], found[executor][key]
         assert (got is None) == (expected is None)
         if got is not None:
             close(subject, got.numpy(), expected.numpy(), 10 * TOLERANCE[dtype])
 
 
-@pytest.mark.parametrize("executor", ["reference", "fused"])
+@pytest.mark.parametrize("executor", ["reference", "fused", "auto"])
 @pytest.mark.parametrize("half", HALVES)
 @pytest.mark.parametrize("name", ZOO)
 def test_state_keeps_its_declared_dtypes_in_half_precision(name, half, executor):

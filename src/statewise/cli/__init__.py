@@ -1,4 +1,4 @@
-"""The command line: ``statewise forecast | update | state``."""
+"""The command line: ``statewise forecast | update | state | doctor``."""
 
 from __future__ import annotations
 

@@ -102,6 +102,16 @@ def state(
     run(file, json)
 
 
+@app.command()
+def doctor(
+    json: Annotated[bool, typer.Option("--json", help="print it as JSON")] = False,
+) -> None:
+    """Show versions, the kernels and the instruction set in use, threads and devices."""
+    from statewise.cli.doctor import run
+
+    run(json)
+
+
 def command() -> Any:
     """The commands as one click command."""
     return typer.main.get_command(app)

@@ -1,6 +1,8 @@
-"""Whole segments through torch's own recurrent kernels: oneDNN on CPU, cuDNN on CUDA.
+"""Layers in torch by the fastest way there is.
 
-The readable twin is `statewise.unroll.stepwise`; whatever has no kernel runs there.
+That is the native kernels for float32 on the CPU, and torch's own (cuDNN on CUDA, oneDNN on the
+CPU) for whole segments elsewhere. The readable twin is `statewise.unroll.stepwise`; whatever has
+no kernel runs there.
 """
 
 from __future__ import annotations
@@ -10,14 +12,38 @@ from torch import Tensor
 
 from statewise.cell import Cell
 from statewise.cells import GRU, LSTM, Elman, Residual
+from statewise.nn import native
+from statewise.timeline import Timeline
 from statewise.types import Fields, Parameters, Seen
-from statewise.unroll import scanning
+from statewise.unroll import Fresh, scanning
+
+
+class Fastest:
+    """Runs a layer by the fastest way that gives the reference's result."""
+
+    def __call__(
+        self, cell: Cell, p: Parameters, x: Tensor, s: Fields, see: bool
+    ) -> tuple[Tensor, Fields, Seen]:
+        """A segment through torch's kernels."""
+        return fused(cell, p, x, s, see)
+
+    def whole(
+        self, cell: Cell, p: Parameters, x: Tensor, s: Fields, when: Timeline, fresh: Fresh
+    ) -> tuple[Tensor, Fields, Seen] | None:
+        """A whole call through the native kernels, or None where they do not run it."""
+        if isinstance(cell, Residual):
+            inner = self.whole(cell.inner, p, x, s, when, fresh)
+            return None if inner is None else (x + inner[0], inner[1], {})
+        return native.whole(cell, p, x, s, when, fresh) if native.runs(cell, x) else None
+
+
+fastest = Fastest()
 
 
 def fused(
     cell: Cell, p: Parameters, x: Tensor, s: Fields, see: bool
 ) -> tuple[Tensor, Fields, Seen]:
-    """Run a segment by the fastest way that gives the reference's result."""
+    """Run a segment by torch's kernels where it has them."""
     if x.shape[0] == 0 or see:
         return scanning(cell, p, x, s, see)
     if isinstance(cell, Residual):

@@ -14,14 +14,14 @@ from statewise import checkpoint
 from statewise.architecture import Architecture
 from statewise.cell import Cell
 from statewise.errors import ArchitectureError
-from statewise.nn.fused import fused
+from statewise.nn.fused import fastest, fused
 from statewise.program import Executor, Program
 from statewise.state import State
 from statewise.types import Array, Parameters, Seen
-from statewise.unroll import stepwise
+from statewise.unroll import Run, stepwise
 from statewise.weights import check_weights, read_model, write_model
 
-_EXECUTORS = {"auto": fused, "fused": fused, "reference": stepwise}
+_EXECUTORS: dict[str, Run] = {"auto": fastest, "fused": fused, "reference": stepwise}
 
 
 class Model(nn.Module):
@@ -31,7 +31,8 @@ class Model(nn.Module):
         architecture: what the model is.
         seed: of the first weights; the same seed gives the same weights on every executor.
         weights: arrays by full name to begin with, copied, instead of drawing any.
-        executor: ``"auto"`` runs torch's own kernels wherever they give the reference's result;
+        executor: ``"auto"`` runs native kernels in float32 on the CPU, and elsewhere torch's own
+            kernels, wherever they give the reference's result; ``"fused"`` knows torch's alone;
             ``"reference"`` always runs the cells' equations step by step.
         dtype: what to compute in.
         device: where to.

@@ -1,5 +1,6 @@
 """Saved models without torch."""
 
 from statewise.runtime.model import Model, load
+from statewise.runtime.slots import SlotTable
 
-__all__ = ["Model", "load"]
+__all__ = ["Model", "SlotTable", "load"]

@@ -1,0 +1,65 @@
+// NumPy arrays as pointers, checked: what the kernels are given has the shape and dtype they assume.
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+#include <initializer_list>
+#include <string>
+
+#include "kernels.h"
+
+#define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
+#define PY_ARRAY_UNIQUE_SYMBOL statewise_numpy
+#ifndef STATEWISE_IMPORTS_NUMPY
+#define NO_IMPORT_ARRAY
+#endif
+#include <numpy/arrayobject.h>
+
+namespace statewise {
+
+namespace nb = nanobind;
+
+using Shape = std::initializer_list<i64>;
+
+// Whether this is a plain C-contiguous, aligned array of a dtype and shape (-1: any length).
+inline bool fits(PyObject* object, int type, Shape shape, bool writable = false) {
+  if (!PyArray_Check(object)) return false;
+  PyArrayObject* array = reinterpret_cast<PyArrayObject*>(object);
+  if (PyArray_TYPE(array) != type || PyArray_NDIM(array) != int(shape.size())) return false;
+  int axis = 0;
+  for (i64 length : shape) {
+    if (length >= 0 && PyArray_DIM(array, axis) != length) return false;
+    ++axis;
+  }
+  return PyArray_IS_C_CONTIGUOUS(array) && PyArray_ISALIGNED(array) && PyArray_ISNOTSWAPPED(array) &&
+         (!writable || PyArray_ISWRITEABLE(array));
+}
+
+std::string described(PyObject* object);
+
+template <class T>
+T* data(PyObject* object) {
+  return static_cast<T*>(PyArray_DATA(reinterpret_cast<PyArrayObject*>(object)));
+}
+
+inline i64 length(nb::handle object, int axis) {
+  return PyArray_DIM(reinterpret_cast<PyArrayObject*>(object.ptr()), axis);
+}
+
+// The data of an array, or ValueError that says what was expected.
+const float* floats(nb::handle object, const char* name, Shape shape);
+const float* optional_floats(nb::handle object, const char* name, Shape shape);
+const i64* integers(nb::handle object, const char* name, Shape shape);
+const uint8_t* flags(nb::handle object, const char* name, Shape shape);
+float* writable_floats(nb::handle object, const char* name, Shape shape);
+
+// A new array; its memory is not cleared.
+nb::object new_floats(Shape shape);
+nb::object zero_floats(Shape shape);
+// The same from blocks that are kept for the next call: what is saved for backward.
+nb::object kept_floats(Shape shape);
+inline void seal(PyObject* array) {
+  PyArray_CLEARFLAGS(reinterpret_cast<PyArrayObject*>(array), NPY_ARRAY_WRITEABLE);
+}
+
+}  // namespace statewise

@@ -1,0 +1,358 @@
+// `Program` in Python: a whole model in one call.
+
+#include <cstring>
+
+#include "bindings.h"
+
+namespace statewise {
+
+namespace {
+
+constexpr double worth_releasing = 1 << 17;  // bytes of weights: some microseconds of work
+
+// A program with the names of its state fields, in order.
+class NamedProgram {
+ public:
+  struct Field {
+    nb::object name;
+    int layer;   // which recurrent layer, or one of those below
+    bool cell;   // c rather than h
+  };
+  static constexpr int carried = -1;  // handed on as it is
+  static constexpr int output = -2;   // the last output
+
+  explicit NamedProgram(i64 inputs) : program(current(), inputs) {
+    if (inputs < 1) throw std::invalid_argument("inputs must be at least 1");
+  }
+
+  void add_layer(const std::string& cell_name, i64 units, nb::handle W, nb::handle R, nb::handle b,
+                 nb::handle m, int residuals, bool half, nb::object h, nb::object c) {
+    const Cell cell = cell_named(cell_name);
+    check_weights(cell, program.width, units, W, R, b, m);
+    program.add_layer(cell, units, data<float>(W.ptr()), data<float>(R.ptr()),
+                      data<float>(b.ptr()),
+                      cell == Cell::gru_after ? data<float>(m.ptr()) : nullptr, residuals, half);
+    const int index = int(units_.size());
+    fields_.push_back({h, index, false});
+    if (cell == Cell::lstm) fields_.push_back({c, index, true});
+    units_.push_back(units);
+  }
+
+  void add_carried(nb::object name) { fields_.push_back({name, carried, false}); }
+  void add_output(nb::object name) { fields_.push_back({name, output, false}); }
+
+  nb::object step(nb::handle x, nb::handle arrays, nb::handle position);
+  nb::object unroll(nb::handle x, nb::handle arrays, nb::handle position);
+  nb::object call(nb::handle x, nb::handle arrays, nb::handle initial, nb::handle reset,
+                  nb::handle lengths);
+  nb::object step_slots(nb::handle x, nb::handle handles, nb::handle table,
+                        nb::handle generations, nb::handle busy, nb::handle positions);
+
+  // Floats of a slot: h, then c, layer after layer.
+  i64 slot_floats() const {
+    i64 total = 0;
+    for (const Field& field : fields_)
+      if (field.layer != carried) total += field_width(field);
+    return total;
+  }
+
+  Program program;
+
+ private:
+  bool tokens_fit(const i64* tokens, i64 count) const {
+    for (i64 i = 0; i < count; ++i)
+      if (tokens[i] < 0 || tokens[i] >= program.inputs) return false;
+    return true;
+  }
+
+  nb::object plain(nb::handle x, nb::handle arrays, nb::handle position, bool sequence);
+
+  // Each row's last output, or what was remembered before where it has no step.
+  void remember(const float* y, i64 rows, i64 steps, const i64* lengths, const float* before,
+                float* after) const {
+    const i64 width = program.width;
+    for (i64 row = 0; row < rows; ++row) {
+      const i64 count = lengths ? lengths[row] : steps;
+      const float* last = count ? y + (row * steps + count - 1) * width : before + row * width;
+      std::memcpy(after + row * width, last, std::size_t(width) * sizeof(float));
+    }
+  }
+
+  // Runs without the interpreter lock where that is worth its price.
+  template <class Work>
+  void run(double rows, Work work) const {
+    if (rows * program.work() < worth_releasing) {
+      work();
+      return;
+    }
+    nb::gil_scoped_release free;
+    work();
+  }
+
+  i64 field_width(const Field& field) const {
+    return field.layer >= 0 ? units_[std::size_t(field.layer)] : program.width;
+  }
+
+  std::vector<Field> fields_;
+  std::vector<i64> units_;
+};
+
+nb::object NamedProgram::step(nb::handle x, nb::handle arrays, nb::handle position) {
+  return plain(x, arrays, position, false);
+}
+
+nb::object NamedProgram::unroll(nb::handle x, nb::handle arrays, nb::handle position) {
+  return plain(x, arrays, position, true);
+}
+
+// A step, or a whole sequence without masks. None where anything is not plainly as expected: the
+// caller then takes the way that explains.
+nb::object NamedProgram::plain(nb::handle x, nb::handle arrays, nb::handle position,
+                               bool sequence) {
+  if (!fits(position.ptr(), NPY_INT64, {-1}) || !PyDict_CheckExact(arrays.ptr()) ||
+      std::size_t(PyDict_Size(arrays.ptr())) != fields_.size())
+    return nb::none();
+  StepJob job{};
+  const i64 rows = job.rows = length(position, 0);
+  const int type = program.embeds ? NPY_INT64 : NPY_FLOAT32;
+  const bool shaped =
+      program.embeds ? sequence ? fits(x.ptr(), type, {rows, -1}) : fits(x.ptr(), type, {rows})
+      : sequence     ? fits(x.ptr(), type, {rows, -1, program.inputs})
+                     : fits(x.ptr(), type, {rows, program.inputs});
+  if (!shaped) return nb::none();
+  const i64 steps = sequence ? length(x, 1) : 1;
+  if (program.embeds) {
+    job.tokens = data<i64>(x.ptr());
+    if (!tokens_fit(job.tokens, rows * steps)) return nb::none();
+  } else {
+    job.x = data<float>(x.ptr());
+  }
+  StepState small[8] = {};
+  std::vector<StepState> many;
+  StepState* states = small;
+  if (units_.size() > 8) {
+    many.resize(units_.size());
+    states = many.data();
+  }
+  for (const Field& field : fields_) {
+    PyObject* before = PyDict_GetItem(arrays.ptr(), field.name.ptr());
+    if (!before) return nb::none();
+    if (field.layer != carried && !fits(before, NPY_FLOAT32, {rows, field_width(field)}))
+      return nb::none();
+  }
+  nb::dict after;
+  const float* remembered = nullptr;
+  float* remembers = nullptr;
+  for (const Field& field : fields_) {
+    PyObject* before = PyDict_GetItem(arrays.ptr(), field.name.ptr());
+    if (field.layer == carried) {
+      PyDict_SetItem(after.ptr(), field.name.ptr(), before);
+      continue;
+    }
+    const i64 units = field_width(field);
+    nb::object made = new_floats({rows, units});
+    seal(made.ptr());
+    PyDict_SetItem(after.ptr(), field.name.ptr(), made.ptr());
+    if (field.layer == output) {
+      remembered = data<float>(before);
+      remembers = data<float>(made.ptr());
+      continue;
+    }
+    StepState& state = states[field.layer];
+    (field.cell ? state.c : state.h) = data<float>(before);
+    (field.cell ? state.c_out : state.h_out) = data<float>(made.ptr());
+    (field.cell ? state.stride_c : state.stride_h) = units;
+  }
+  nb::object y = sequence ? new_floats({rows, steps, program.width})
+                          : new_floats({rows, program.width});
+  npy_intp count = rows;
+  nb::object moved = nb::steal(PyArray_SimpleNew(1, &count, NPY_INT64));
+  if (!moved) throw nb::python_error();
+  for (i64 row = 0; row < rows; ++row)
+    data<i64>(moved.ptr())[row] = data<i64>(position.ptr())[row] + steps;
+  seal(moved.ptr());
+  job.states = states;
+  job.y = data<float>(y.ptr());
+  if (sequence) {
+    std::vector<LayerArrays> layers;
+    for (std::size_t i = 0; i < units_.size(); ++i)
+      layers.push_back(
+          {states[i].h, states[i].c, nullptr, nullptr, states[i].h_out, states[i].c_out});
+    const CallJob whole{rows, steps, job.x, job.tokens, nullptr, nullptr, layers.data(), job.y};
+    run(double(rows * steps), [&] { program.call(whole); });
+  } else {
+    run(double(rows), [&] { program.step(job); });
+  }
+  if (remembers) remember(job.y, rows, steps, nullptr, remembered, remembers);
+  return nb::make_tuple(y, after, moved);
+}
+
+nb::object NamedProgram::call(nb::handle x, nb::handle arrays, nb::handle initial,
+                              nb::handle reset, nb::handle lengths) {
+  CallJob job{};
+  if (program.embeds) {
+    job.tokens = integers(x, "x", {-1, -1});
+    if (!job.tokens) throw std::invalid_argument("x is missing");
+  } else {
+    job.x = floats(x, "x", {-1, -1, program.inputs});
+  }
+  const i64 rows = job.rows = length(x, 0), steps = job.steps = length(x, 1);
+  job.reset = flags(reset, "reset", {rows, steps});
+  job.lengths = integers(lengths, "lengths", {rows});
+  check_lengths(job.lengths, rows, steps);
+  for (i64 row = 0; job.tokens && row < rows; ++row)
+    if (!tokens_fit(job.tokens + row * steps, job.lengths ? job.lengths[row] : steps))
+      throw std::invalid_argument("tokens must lie in [0, " + std::to_string(program.inputs) + ")");
+  std::vector<LayerArrays> states(units_.size());
+  nb::dict after;
+  const float* remembered = nullptr;
+  float* remembers = nullptr;
+  for (const Field& field : fields_) {
+    if (field.layer == carried) continue;
+    const i64 units = field_width(field);
+    const char* name = nb::cast<const char*>(field.name);
+    const float* before = floats(arrays[field.name], name, {rows, units});
+    nb::object made = new_floats({rows, units});
+    after[field.name] = made;
+    if (field.layer == output) {
+      remembered = before;
+      remembers = data<float>(made.ptr());
+      continue;
+    }
+    const float* fresh =
+        initial.is_none() ? nullptr : floats(initial[field.name], name, {rows, units});
+    LayerArrays& state = states[std::size_t(field.layer)];
+    (field.cell ? state.c0 : state.h0) = before;
+    (field.cell ? state.c_init : state.h_init) = fresh;
+    (field.cell ? state.c : state.h) = data<float>(made.ptr());
+  }
+  nb::object y = new_floats({rows, steps, program.width});
+  job.states = states.data();
+  job.y = data<float>(y.ptr());
+  run(double(rows) * double(steps), [&] { program.call(job); });
+  if (remembers) remember(job.y, rows, steps, job.lengths, remembered, remembers);
+  return nb::make_tuple(y, after);
+}
+
+// Handles are slot + generation * 2^32; the generation is odd while the slot is open. Slots in use here are marked busy, so that neither this
+// call nor another thread's steps one of them twice at once.
+nb::object NamedProgram::step_slots(nb::handle x, nb::handle handles, nb::handle table,
+                                    nb::handle generations, nb::handle busy,
+                                    nb::handle positions) {
+  const i64 width = slot_floats();
+  float* states = writable_floats(table, "table", {-1, width});
+  const i64 capacity = length(table, 0);
+  const i64* given = integers(handles, "slots", {-1});
+  if (!given) throw std::invalid_argument("slots are missing");
+  const i64 rows = length(handles, 0);
+  const i64* generation = integers(generations, "generations", {capacity});
+  if (!generation || !fits(busy.ptr(), NPY_BOOL, {capacity}, true) ||
+      !fits(positions.ptr(), NPY_INT64, {capacity}, true))
+    throw std::invalid_argument("the table's books do not fit its capacity");
+  StepJob job{};
+  job.rows = rows;
+  if (program.embeds) {
+    job.tokens = integers(x, "x", {rows});
+    if (!job.tokens || !tokens_fit(job.tokens, rows))
+      throw std::invalid_argument("tokens must lie in [0, " + std::to_string(program.inputs) + ")");
+  } else {
+    job.x = floats(x, "x", {rows, program.inputs});
+  }
+  std::vector<i64> slots(static_cast<std::size_t>(rows));
+  uint8_t* marks = data<uint8_t>(busy.ptr());
+  const auto unmark = [&](i64 count) {
+    for (i64 i = 0; i < count; ++i) marks[slots[std::size_t(i)]] = 0;
+  };
+  for (i64 i = 0; i < rows; ++i) {
+    const i64 slot = given[i] & 0xffffffff;
+    const char* wrong = nullptr;
+    if (slot >= capacity || generation[slot] != given[i] >> 32 || !(given[i] >> 32 & 1))
+      wrong = "is not open: it was closed, or belongs to another table";
+    else if (marks[slot])
+      wrong = "is listed twice in one call, or being stepped by another thread";
+    if (wrong) {
+      unmark(i);
+      throw nb::value_error(("slot " + std::to_string(slot) + " (row " + std::to_string(i) +
+                             ") " + wrong).c_str());
+    }
+    marks[slot] = 1;
+    slots[std::size_t(i)] = slot;
+  }
+  std::vector<StepState> layers(units_.size());
+  i64 offset = 0, remembers = -1;
+  for (const Field& field : fields_) {
+    if (field.layer == carried) continue;
+    if (field.layer == output) {
+      remembers = offset;
+      offset += field_width(field);
+      continue;
+    }
+    StepState& state = layers[std::size_t(field.layer)];
+    (field.cell ? state.c : state.h) = states + offset;
+    (field.cell ? state.c_out : state.h_out) = states + offset;
+    (field.cell ? state.stride_c : state.stride_h) = width;
+    offset += units_[std::size_t(field.layer)];
+  }
+  nb::object y;
+  try {
+    y = new_floats({rows, program.width});
+    job.slots = slots.data();
+    job.states = layers.data();
+    job.y = data<float>(y.ptr());
+    run(double(rows), [&] { program.step(job); });
+  } catch (...) {
+    unmark(rows);
+    throw;
+  }
+  for (i64 i = 0; i < rows; ++i) {
+    const i64 slot = slots[std::size_t(i)];
+    ++data<i64>(positions.ptr())[slot];
+    if (remembers >= 0)
+      std::memcpy(states + slot * width + remembers, job.y + i * program.width,
+                  std::size_t(program.width) * sizeof(float));
+  }
+  unmark(rows);
+  return y;
+}
+
+}  // namespace
+
+void bind_program(nb::module_& module) {
+  nb::class_<NamedProgram>(module, "Program", "A whole model, its weights packed.")
+      .def(nb::init<i64>(), nb::arg("inputs"))
+      .def("set_embedding",
+           [](NamedProgram& self, nb::handle table) {
+             const float* rows = floats(table, "E", {-1, -1});
+             self.program.set_embedding(rows, length(table, 0), length(table, 1));
+           })
+      .def("add_layer", &NamedProgram::add_layer, nb::arg("cell"), nb::arg("units"), nb::arg("W"),
+           nb::arg("R"), nb::arg("b"), nb::arg("m").none(), nb::arg("residuals"), nb::arg("half"),
+           nb::arg("h"), nb::arg("c").none())
+      .def("add_norm",
+           [](NamedProgram& self, nb::handle scale, nb::handle shift, float epsilon,
+              int residuals) {
+             const i64 width = self.program.width;
+             self.program.add_norm(floats(scale, "scale", {width}), floats(shift, "shift", {width}),
+                                   epsilon, residuals);
+           })
+      .def("add_identity",
+           [](NamedProgram& self, int residuals) { self.program.add_identity(residuals); })
+      .def("add_carried", &NamedProgram::add_carried)
+      .def("add_output", &NamedProgram::add_output)
+      .def("set_linear",
+           [](NamedProgram& self, nb::handle W, nb::handle b, bool half) {
+             const float* matrix = floats(W, "W", {-1, self.program.width});
+             const i64 units = length(W, 0);
+             self.program.set_linear(matrix, floats(b, "b", {units}), units, half);
+           })
+      .def_prop_ro("slot_floats", &NamedProgram::slot_floats)
+      .def("step", &NamedProgram::step, nb::arg("x").none(), nb::arg("arrays").none(),
+           nb::arg("position").none())
+      .def("unroll", &NamedProgram::unroll, nb::arg("x").none(), nb::arg("arrays").none(),
+           nb::arg("position").none())
+      .def("call", &NamedProgram::call, nb::arg("x"), nb::arg("arrays"), nb::arg("initial").none(),
+           nb::arg("reset").none(), nb::arg("lengths").none())
+      .def("step_slots", &NamedProgram::step_slots);
+}
+
+}  // namespace statewise

@@ -1,0 +1,107 @@
+// The kernels of one instruction set. Compiled several times, each with another STATEWISE_ISA
+// (the name of the namespace), STATEWISE_WIDTH (floats in a vector) and STATEWISE_REGISTERS.
+
+#include "kernels.h"
+
+#define STATEWISE_QUOTED(name) #name
+#define STATEWISE_TEXT(name) STATEWISE_QUOTED(name)
+#define STATEWISE_JOINED(name) table_##name
+#define STATEWISE_TABLE(name) STATEWISE_JOINED(name)
+
+namespace statewise {
+namespace STATEWISE_ISA {
+
+#include "vector.h"
+#include "tile.h"
+#include "gemm.h"
+#include "forward.h"
+#include "backward.h"
+
+static void layer_norm(i64 rows, i64 width, const float* x, i64 x_stride, const float* scale,
+                       const float* shift, float epsilon, float* y, i64 y_stride) {
+  for (i64 i = 0; i < rows; ++i, x += x_stride, y += y_stride) {
+    vf total = {};
+    for (i64 j = 0; j < width; j += V) total += load(x + j, width - j);
+    const float mean = sum(total) / float(width);
+    vf squares = {};
+    for (i64 j = 0; j < width; j += V) {
+      const vf centred = only(load(x + j, width - j) - mean, width - j);
+      squares += centred * centred;
+    }
+    const float deviation = __builtin_sqrtf(sum(squares) / float(width) + epsilon);
+    for (i64 j = 0; j < width; j += V) {
+      const i64 n = width - j;
+      const vf centred = load(x + j, n) - mean;
+      store(y + j, centred / deviation * load(scale + j, n) + load(shift + j, n), n);
+    }
+  }
+}
+
+static void add(i64 count, const float* x, float* y) {
+  for (i64 j = 0; j < count; j += V) {
+    const i64 n = count - j;
+    store(y + j, load(y + j, n) + load(x + j, n), n);
+  }
+}
+
+static void function(int which, i64 count, const float* x, float* y) {
+  for (i64 j = 0; j < count; j += V) {
+    const i64 n = count - j;
+    const vf v = load(x + j, n);
+    store(y + j, which == 0 ? exponential(v) : which == 1 ? sigmoid(v) : hyperbolic(v), n);
+  }
+}
+
+static float read(const float* data, i64 count) {
+  vf total[8] = {};
+  for (i64 j = 0; j + 8 * V <= count; j += 8 * V)
+#pragma GCC unroll 8
+    for (int u = 0; u < 8; ++u) total[u] += load(data + j + u * V);
+  float result = 0;
+  for (int u = 0; u < 8; ++u) result += sum(total[u]);
+  return result;
+}
+
+static float multiply_add(i64 rounds) {
+  vf total[12];
+  for (int u = 0; u < 12; ++u) total[u] = splat(float(u));
+  const vf a = splat(0.999f), b = splat(0.001f);
+#pragma GCC unroll 1
+  for (i64 r = 0; r < rounds; ++r)
+#pragma GCC unroll 12
+    for (int u = 0; u < 12; ++u) total[u] = total[u] * a + b;
+  float result = 0;
+  for (int u = 0; u < 12; ++u) result += sum(total[u]);
+  return result;
+}
+
+static const Kernels table = {
+    STATEWISE_TEXT(STATEWISE_ISA),
+    V,
+    tn_vectors,
+    gemm,
+    gemm_tn,
+    tn_work,
+    column_sums,
+    lstm,
+    gru_after,
+    gru_before_gates,
+    gru_before_candidate,
+    elman,
+    lstm_back,
+    gru_after_back,
+    gru_before_back,
+    gru_before_back_reset,
+    elman_back,
+    layer_norm,
+    add,
+    function,
+    read,
+    multiply_add,
+};
+
+}  // namespace STATEWISE_ISA
+
+const Kernels& STATEWISE_TABLE(STATEWISE_ISA)() { return STATEWISE_ISA::table; }
+
+}  // namespace statewise

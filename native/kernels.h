@@ -1,0 +1,116 @@
+// What the kernels of one instruction set offer: pointers, sizes, strides and rows, nothing else.
+//
+// The file kernels.cpp is compiled once for each instruction set; `table_*` gives its functions.
+// Matrices come packed in panels (see `Panels`), rows come as arrays of pointers, so that a reset
+// is a pointer to the initial row, a padded row is a pointer left out, and a session is a pointer
+// into the table of slots.
+#pragma once
+
+#include <stdint.h>
+
+namespace statewise {
+
+using i64 = int64_t;
+
+// A matrix packed for tiles: panel p holds, for each k, `vectors` vectors of `width` columns.
+// Vector j of panel p stands for the columns that begin at p * panel_step + j * vector_step, so
+// the gates of a unit block lie side by side. With `half`, two bfloat16 of successive k share a
+// lane.
+struct Panels {
+  const void* data = nullptr;
+  bool half = false;
+  i64 count = 0;
+  i64 vectors = 0;
+  i64 depth = 0;
+  i64 panel_step = 0;
+  i64 vector_step = 0;
+};
+
+// One layer's packed weights. Gates of a row are kept slot by slot, each `pad` floats wide (units
+// rounded up to the vector width): LSTM i f g o; GRU n r z and then R_n h + m (reset after) or
+// r h (reset before); Elman the one sum.
+struct CellWeights {
+  Panels W;           // LSTM: 4 gates, GRU: n r z, Elman: unit blocks
+  Panels R;           // LSTM: 4 gates, GRU after: r z n, GRU before: r z, Elman: unit blocks
+  Panels Rn;          // GRU before: n
+  const float* bias;  // (slots of W, pad)
+  const float* m;     // (pad): GRU after
+  i64 units;
+  i64 inputs;
+  i64 pad;
+  bool relu;
+};
+
+// The rows of one step. `x` is null where `gates` already holds W x + b.
+struct StepRows {
+  i64 count;
+  const float* const* x;
+  const float* const* h;
+  const float* const* c;
+  float* const* gates;  // may be null where x is given and nothing is saved
+  float* const* h_out;  // never the memory of a row of h
+  float* const* c_out;  // may be c itself
+  float* const* rh;     // GRU before: r h, every unit of it
+  bool save;            // leave in `gates` what backward needs
+};
+
+// The rows of one step backward. `dh` and `dc` come with the gradient from later steps.
+struct BackRows {
+  i64 count;
+  const float* const* dy;  // rows may be null
+  float* const* dh;
+  float* const* dc;
+  const float* const* saved;
+  float* const* gates;  // gradients of the sums, zero in the padding
+  const float* const* c;
+  const float* const* c_before;
+  const float* const* h_before;
+  const float* const* drh;
+};
+
+struct Kernels {
+  const char* name;
+  int width;          // floats in a vector
+  int plain_vectors;  // vectors in a panel of a plain matrix
+
+  // out[row][column] = bias + sum over k of a[row][k] * panel[k][column], or += with `add`.
+  void (*gemm)(const Panels&, i64 rows, const float* const* a, i64 first, i64 last,
+               const float* bias, bool add, float* const* out, i64 columns);
+  // C[n][m] += sum over rows of a[row][n] * b[row][m]. `work` holds `tn_work(n)` floats.
+  void (*gemm_tn)(i64 rows, const float* const* a, i64 offset, i64 n, const float* const* b, i64 m,
+                  float* C, i64 stride, float* work);
+  i64 (*tn_work)(i64 n);
+  // out[n] += sum over rows of a[row][offset + n].
+  void (*column_sums)(i64 rows, const float* const* a, i64 offset, i64 n, float* out);
+
+  // One step of the unit blocks `first` to `last` of the panels of R.
+  void (*lstm)(const CellWeights&, const StepRows&, i64 first, i64 last);
+  void (*gru_after)(const CellWeights&, const StepRows&, i64 first, i64 last);
+  void (*gru_before_gates)(const CellWeights&, const StepRows&, i64 first, i64 last);
+  void (*gru_before_candidate)(const CellWeights&, const StepRows&, i64 first, i64 last);
+  void (*elman)(const CellWeights&, const StepRows&, i64 first, i64 last);
+
+  // One step backward of the units `first` to `last`; `first` is a multiple of the vector width.
+  void (*lstm_back)(const CellWeights&, const BackRows&, i64 first, i64 last);
+  void (*gru_after_back)(const CellWeights&, const BackRows&, i64 first, i64 last);
+  void (*gru_before_back)(const CellWeights&, const BackRows&, i64 first, i64 last);
+  void (*gru_before_back_reset)(const CellWeights&, const BackRows&, i64 first, i64 last);
+  void (*elman_back)(const CellWeights&, const BackRows&, i64 first, i64 last);
+
+  void (*layer_norm)(i64 rows, i64 width, const float* x, i64 x_stride, const float* scale,
+                     const float* shift, float epsilon, float* y, i64 y_stride);
+  void (*add)(i64 count, const float* x, float* y);  // y += x
+  // 0: exp, 1: sigmoid, 2: tanh
+  void (*function)(int which, i64 count, const float* x, float* y);
+  // For benchmarks: sums of a buffer, and rounds of independent multiply-adds.
+  float (*read)(const float* data, i64 count);
+  float (*multiply_add)(i64 rounds);
+};
+
+const Kernels& table_baseline();
+#if defined(STATEWISE_X86)
+const Kernels& table_avx2();
+const Kernels& table_avx512();
+#endif
+
+}  // namespace statewise

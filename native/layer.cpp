@@ -1,0 +1,138 @@
+#include "layer.h"
+
+#include <cstring>
+
+#include "packing.h"
+
+namespace statewise {
+
+namespace {
+
+i64 round_up(i64 value, i64 unit) { return (value + unit - 1) / unit * unit; }
+
+}  // namespace
+
+i64 gates_stride(const Kernels& kernels, Cell cell, i64 units) {
+  return gates_of(cell) > 1 ? 4 * round_up(units, kernels.width) : plain_columns(kernels, units);
+}
+
+Layer::Layer(const Kernels& table, Cell cell, i64 inputs, i64 units, const float* W,
+             const float* R, const float* b, const float* m, Options options)
+    : kernels(table), cell(cell), inputs(inputs), units(units) {
+  pad = round_up(units, kernels.width);
+  owned_.reserve(8);
+  weights.units = units;
+  weights.inputs = inputs;
+  weights.pad = pad;
+  weights.relu = cell == Cell::elman_relu;
+  stride = gates_stride(kernels, cell, units);
+  if (options.backward)
+    pack_backward(W, R);
+  else
+    pack_forward(W, R, b, m, options.half);
+}
+
+void Layer::pack_forward(const float* W, const float* R, const float* b, const float* m,
+                         bool half) {
+  Gates order;
+  switch (cell) {
+    case Cell::lstm:
+      order = {0, 1, 2, 3};
+      weights.W = pack_gates(kernels, W, units, inputs, order, pad, half, owned_);
+      weights.R = pack_gates(kernels, R, units, units, order, pad, half, owned_);
+      break;
+    case Cell::gru_after:
+    case Cell::gru_before:
+      order = {2, 0, 1};
+      weights.W = pack_gates(kernels, W, units, inputs, order, pad, half, owned_);
+      if (cell == Cell::gru_after) {
+        weights.R = pack_gates(kernels, R, units, units, {0, 1, 2}, pad, half, owned_);
+      } else {
+        weights.R = pack_gates(kernels, R, units, units, {0, 1}, pad, half, owned_);
+        weights.Rn = pack_gates(kernels, R, units, units, {2}, pad, half, owned_);
+      }
+      break;
+    default:
+      order = {0};
+      weights.W = pack_plain(kernels, W, units, inputs, half, owned_);
+      weights.R = pack_plain(kernels, R, units, units, half, owned_);
+  }
+  const i64 wide = stride > i64(order.size()) * pad ? stride : i64(order.size()) * pad;
+  owned_.emplace_back(std::size_t(wide) * sizeof(float));
+  float* bias = owned_.back().floats();
+  for (std::size_t s = 0; s < order.size(); ++s)
+    std::memcpy(bias + i64(s) * pad, b + order[s] * units, std::size_t(units) * sizeof(float));
+  weights.bias = bias;
+  owned_.emplace_back(std::size_t(pad) * sizeof(float));
+  if (m) std::memcpy(owned_.back().floats(), m, std::size_t(units) * sizeof(float));
+  weights.m = owned_.back().floats();
+}
+
+void Layer::pack_backward(const float* W, const float* R) {
+  const auto transposed = [&](const float* M, i64 columns, const Gates& order) {
+    return pack_transposed(kernels, M, units, columns, order, pad, owned_);
+  };
+  switch (cell) {
+    case Cell::lstm:
+      W_back = transposed(W, inputs, {0, 1, 2, 3});
+      R_back = transposed(R, units, {0, 1, 2, 3});
+      break;
+    case Cell::gru_after:
+      W_back = transposed(W, inputs, {2, 0, 1});
+      R_back = transposed(R, units, {0, 1, 2});
+      break;
+    case Cell::gru_before:
+      W_back = transposed(W, inputs, {2, 0, 1});
+      R_back = transposed(R, units, {0, 1});
+      Rn_back = transposed(R, units, {2});
+      break;
+    default:
+      W_back = transposed(W, inputs, {0});
+      R_back = transposed(R, units, {0});
+  }
+}
+
+i64 Layer::bytes() const {
+  return (inputs + units) * gates_of(cell) * units * (weights.R.half ? 2 : 4);
+}
+
+void Layer::step(const StepRows& rows, Range blocks, const Member& me) const {
+  switch (cell) {
+    case Cell::lstm:
+      return kernels.lstm(weights, rows, blocks.first, blocks.last);
+    case Cell::gru_after:
+      return kernels.gru_after(weights, rows, blocks.first, blocks.last);
+    case Cell::gru_before:
+      kernels.gru_before_gates(weights, rows, blocks.first, blocks.last);
+      me.wait();
+      return kernels.gru_before_candidate(weights, rows, blocks.first, blocks.last);
+    default:
+      return kernels.elman(weights, rows, blocks.first, blocks.last);
+  }
+}
+
+const float* Sequence::h_before(i64 row, i64 t, const float* zeros) const {
+  const i64 units = layer->units;
+  if (resets(row, t)) return h_init ? h_init + row * units : zeros;
+  return t ? y + (row * steps + t - 1) * units : h0 + row * units;
+}
+
+const float* Sequence::c_before(i64 row, i64 t, const float* zeros) const {
+  const i64 units = layer->units;
+  if (resets(row, t)) return c_init ? c_init + row * units : zeros;
+  return t ? cells + (row * steps + t - 1) * units : c0 + row * units;
+}
+
+Division divide(i64 rows, i64 steps, i64 weight_bytes, i64 tile_rows) {
+  const i64 most = threads();
+  if (most <= 1) return {1, true};
+  // A thread is worth waking for some tens of microseconds of work.
+  const double work = double(rows) * double(steps) * double(weight_bytes);
+  if (work < 2e6) return {1, true};
+  const bool large = weight_bytes >= (1 << 20);
+  if (rows >= most * tile_rows || (rows >= most && !large)) return {int(most), true};
+  if (large) return {int(most), false};
+  return {int(rows < most ? (rows > 0 ? rows : 1) : most), true};
+}
+
+}  // namespace statewise

@@ -1,0 +1,96 @@
+// One layer: its packed weights, and whole sequences through it forward and backward.
+#pragma once
+
+#include <vector>
+
+#include "memory.h"
+#include "threads.h"
+
+namespace statewise {
+
+enum class Cell { elman_tanh, elman_relu, lstm, gru_after, gru_before };
+
+// Gates in the files' order; each gate is `units` rows of W and R.
+inline int gates_of(Cell cell) { return cell == Cell::lstm ? 4 : cell <= Cell::elman_relu ? 1 : 3; }
+
+// Floats of a row of gates: one step of one row.
+i64 gates_stride(const Kernels& kernels, Cell cell, i64 units);
+
+struct Options {
+  bool half = false;      // weights in bfloat16
+  bool backward = false;  // pack what backward needs instead of what forward needs
+};
+
+class Layer {
+ public:
+  // W (gates * units, inputs), R (gates * units, units), b (gates * units), m (units) or null.
+  Layer(const Kernels& kernels, Cell cell, i64 inputs, i64 units, const float* W, const float* R,
+        const float* b, const float* m, Options options);
+  Layer(const Layer&) = delete;
+
+  const Kernels& kernels;
+  const Cell cell;
+  const i64 inputs, units;
+  i64 pad;     // floats of a slot
+  i64 stride;  // floats of a row of gates
+  CellWeights weights{};
+  Panels W_back, R_back, Rn_back;  // transposed; only with Options::backward
+
+  i64 bytes() const;  // of the forward weights, as they are streamed in a step
+
+  // One step of the rows, of this member's unit blocks; meets at the barrier within where the
+  // cell has two phases.
+  void step(const StepRows& rows, Range blocks, const Member& me) const;
+
+ private:
+  void pack_forward(const float* W, const float* R, const float* b, const float* m, bool half);
+  void pack_backward(const float* W, const float* R);
+  std::vector<Buffer> owned_;
+};
+
+// A whole sequence of one layer. Arrays are contiguous.
+struct Sequence {
+  const Layer* layer;
+  i64 rows, steps;
+  const float* x;           // (rows, steps, inputs)
+  const float *h0, *c0;     // (rows, units)
+  const uint8_t* reset;     // (rows, steps), or null
+  const float *h_init, *c_init;  // (rows, units): what a reset returns to; null for zeros
+  const i64* lengths;       // (rows), or null
+  float* y;                 // (rows, steps, units): every h, zero where padded
+  float *h, *c;             // (rows, units): after each row's last step
+  float* gates;             // (rows * steps, stride): saved for backward, or null
+  float* cells;             // (rows, steps, units): every c, with `gates` for LSTM
+
+  i64 length(i64 row) const { return lengths ? lengths[row] : steps; }
+  bool resets(i64 row, i64 t) const { return reset && reset[row * steps + t]; }
+  const float* h_before(i64 row, i64 t, const float* zeros) const;
+  const float* c_before(i64 row, i64 t, const float* zeros) const;
+};
+
+struct Gradients {
+  const float* dy;              // (rows, steps, units), or null
+  const float *dh, *dc;         // (rows, units) of the final state, or null
+  float* dx;                    // (rows, steps, inputs), or null; zero where padded
+  float *dW, *dR, *db, *dm;     // zero before, or null
+  float *dh0, *dc0;             // (rows, units)
+  float *dh_init, *dc_init;     // (rows, units), or null
+};
+
+// How the members of a team divide a call: by rows, each on its own, or by unit blocks.
+struct Division {
+  int members;
+  bool by_rows;
+};
+Division divide(i64 rows, i64 steps, i64 weight_bytes, i64 tile_rows);
+
+// Memory for one member's part of a sequence: how much, and the run itself.
+std::size_t forward_bytes(const Sequence& job, const Division& division);
+void forward(const Sequence& job, const Division& division, const Member& me, char* block,
+             float* rh);
+
+void run_forward(const Sequence& job);
+// The layer is packed with Options::backward here.
+void run_backward(const Sequence& job, const Gradients& gradients);
+
+}  // namespace statewise

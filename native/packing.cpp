@@ -1,0 +1,121 @@
+#include "packing.h"
+
+#include <cmath>
+#include <cstring>
+
+namespace statewise {
+
+namespace {
+
+// Round to nearest, ties to even; NaN stays NaN.
+uint16_t to_bfloat16(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, 4);
+  if (std::isnan(value)) return uint16_t((bits >> 16) | 0x40);
+  return uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+// Fill one vector of a panel from the rows of a matrix that its lanes stand for.
+void fill(float* to, i64 stride, const float* const* lanes, int count, int width, i64 depth) {
+  for (i64 k = 0; k < depth; ++k, to += stride) {
+    for (int l = 0; l < count; ++l) to[l] = lanes[l][k];
+    for (int l = count; l < width; ++l) to[l] = 0.0f;
+  }
+}
+
+void fill_half(uint16_t* to, i64 stride, const float* const* lanes, int count, i64 depth) {
+  for (i64 k = 0; k < depth; ++k)
+    for (int l = 0; l < count; ++l)
+      to[(k / 2) * stride * 2 + l * 2 + (k & 1)] = to_bfloat16(lanes[l][k]);
+}
+
+// `first_row(p, j)` is the row of M that lane 0 of vector j of panel p stands for, `rows(p, j)`
+// how many of its lanes do.
+template <class First, class Rows>
+void fill_panels(const Panels& panels, int width, const float* M, void* data, First first_row,
+                 Rows rows) {
+  const i64 stride = panels.vectors * width;
+  std::vector<const float*> lanes(width);
+  for (i64 p = 0; p < panels.count; ++p)
+    for (i64 j = 0; j < panels.vectors; ++j) {
+      i64 count = rows(p, j);
+      count = count < 0 ? 0 : count > width ? width : count;
+      for (i64 l = 0; l < count; ++l) lanes[l] = M + (first_row(p, j) + l) * panels.depth;
+      if (panels.half) {
+        uint16_t* to = static_cast<uint16_t*>(data) +
+                       (p * ((panels.depth + 1) / 2) * stride + j * width) * 2;
+        fill_half(to, stride, lanes.data(), int(count), panels.depth);
+      } else {
+        float* to = static_cast<float*>(data) + p * panels.depth * stride + j * width;
+        fill(to, stride, lanes.data(), int(count), width, panels.depth);
+      }
+    }
+}
+
+void* room(Panels& panels, int width, std::vector<Buffer>& owned) {
+  const i64 lanes = panels.count * panels.vectors * width;
+  const i64 bytes =
+      panels.half ? lanes * ((panels.depth + 1) / 2) * 4 : lanes * panels.depth * 4;
+  owned.emplace_back(std::size_t(bytes));
+  panels.data = owned.back().data();
+  return owned.back().data();
+}
+
+// As few panels as possible, and then as narrow as possible.
+void plain_shape(Panels& panels, const Kernels& kernels, i64 columns) {
+  const i64 vectors = (columns + kernels.width - 1) / kernels.width;
+  panels.count = (vectors + kernels.plain_vectors - 1) / kernels.plain_vectors;
+  panels.vectors = panels.count ? (vectors + panels.count - 1) / panels.count : 1;
+  panels.vector_step = kernels.width;
+  panels.panel_step = panels.vectors * kernels.width;
+}
+
+}  // namespace
+
+i64 plain_columns(const Kernels& kernels, i64 columns) {
+  Panels panels;
+  plain_shape(panels, kernels, columns);
+  return panels.count * panels.panel_step;
+}
+
+Panels pack_gates(const Kernels& kernels, const float* M, i64 units, i64 depth, const Gates& order,
+                  i64 pad, bool half, std::vector<Buffer>& owned) {
+  const int width = kernels.width;
+  Panels panels{nullptr, half, pad / width, i64(order.size()), depth, width, pad};
+  void* data = room(panels, width, owned);
+  fill_panels(
+      panels, width, M, data, [&](i64 p, i64 j) { return order[j] * units + p * width; },
+      [&](i64 p, i64) { return units - p * width; });
+  return panels;
+}
+
+Panels pack_plain(const Kernels& kernels, const float* M, i64 rows, i64 depth, bool half,
+                  std::vector<Buffer>& owned) {
+  const int width = kernels.width;
+  Panels panels{nullptr, half, 0, 0, depth, 0, 0};
+  plain_shape(panels, kernels, rows);
+  void* data = room(panels, width, owned);
+  const auto first = [&](i64 p, i64 j) { return (p * panels.vectors + j) * width; };
+  fill_panels(panels, width, M, data, first, [&](i64 p, i64 j) { return rows - first(p, j); });
+  return panels;
+}
+
+Panels pack_transposed(const Kernels& kernels, const float* M, i64 units, i64 columns,
+                       const Gates& order, i64 pad, std::vector<Buffer>& owned) {
+  Panels panels{nullptr, false, 0, 0, i64(order.size()) * pad, 0, 0};
+  plain_shape(panels, kernels, columns);
+  float* data = static_cast<float*>(room(panels, kernels.width, owned));
+  const i64 lanes = panels.vectors * kernels.width;
+  for (i64 p = 0; p < panels.count; ++p) {
+    const i64 column = p * lanes;
+    const i64 count = columns - column < lanes ? columns - column : lanes;
+    for (std::size_t s = 0; s < order.size(); ++s)
+      for (i64 u = 0; u < units; ++u) {
+        float* to = data + (p * panels.depth + i64(s) * pad + u) * lanes;
+        std::memcpy(to, M + (order[s] * units + u) * columns + column, std::size_t(count) * 4);
+      }
+  }
+  return panels;
+}
+
+}  // namespace statewise

@@ -1,0 +1,247 @@
+"""The native kernels in torch: an operator with gradients, for float32 on the CPU.
+
+`statewise::recurrent` runs one layer over a whole call, resets and lengths included, so that
+`torch.compile` and `torch.export` see one operator. Its gradients are first order only; for
+gradients of gradients build the model with ``executor="reference"``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from statewise import kernels
+from statewise.cell import Cell
+from statewise.timeline import Timeline
+from statewise.types import Fields, Parameters, Seen
+from statewise.unroll import Fresh
+
+
+def runs(cell: Cell, x: Tensor) -> bool:
+    """Whether the kernels run this cell on these inputs."""
+    return (
+        x.device.type == "cpu"
+        and x.dtype == torch.float32
+        and kernels.available()
+        and kernels.kernel(cell) is not None
+        and not torch.is_autocast_enabled("cpu")
+    )
+
+
+def whole(
+    cell: Cell, p: Parameters, x: Tensor, s: Fields, when: Timeline, fresh: Fresh
+) -> tuple[Tensor, Fields, Seen]:
+    """A whole call of one layer, see `statewise.unroll.Run`."""
+    start = fresh() if when.reset is not None else {}
+    inputs = [x, s["h"], s.get("c"), p["W"], p["R"], p["b"], p.get("m")]
+    inputs += [start.get("h"), start.get("c")]
+    tensors = [None if tensor is None else tensor.contiguous() for tensor in inputs]
+    reset = None if when.reset_steps is None else torch.from_numpy(when.reset_steps)
+    lengths = None if when.lengths is None else torch.from_numpy(when.lengths)
+    save = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+    operator = recurrent if torch.compiler.is_compiling() or not _plain(tensors) else _recurrent
+    y, h, c, *_ = operator(*tensors, reset, lengths, kernels.kernel(cell), save)
+    return y, {"h": h, "c": c} if "c" in s else {"h": h}, {}
+
+
+@torch.library.custom_op("statewise::recurrent", mutates_args=())
+def recurrent(
+    x: Tensor,
+    h: Tensor,
+    c: Tensor | None,
+    W: Tensor,
+    R: Tensor,
+    b: Tensor,
+    m: Tensor | None,
+    h_init: Tensor | None,
+    c_init: Tensor | None,
+    reset: Tensor | None,
+    lengths: Tensor | None,
+    kernel: str,
+    save: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """One layer over a call: y, the final h and c, and what backward needs.
+
+    Arguments:
+        x: inputs (B, T, F).
+        h, c: the state before, (B, H); c for LSTM.
+        W, R, b, m: the parameters as in `statewise.cells`; m for GRU with the reset after.
+        h_init, c_init: what a reset returns to, (B, H); zeros where not given.
+        reset: (B, T) bool, or None.
+        lengths: (B,) int64, or None.
+        kernel: a name from `statewise.kernels.kernel`.
+        save: fill the last two results.
+    """
+    made = _forward(x, h, c, W, R, b, m, h_init, c_init, reset, lengths, kernel, save)
+    return tuple(x.new_empty(0) if tensor is None else tensor for tensor in made)  # type: ignore[return-value]
+
+
+@recurrent.register_fake
+def _(
+    x: Tensor, h: Tensor, c: Tensor | None, _W: Tensor, R: Tensor, *rest: Any
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    *_, kernel, save = rest
+    rows, steps, units = x.shape[0], x.shape[1], R.shape[1]
+
+    def nothing() -> Tensor:
+        return x.new_empty(0)
+
+    y = x.new_empty((rows, steps, units))
+    gates = x.new_empty((rows * steps, kernels.stride(kernel, units))) if save else nothing()
+    cells = torch.empty_like(y) if save and c is not None else nothing()
+    last = nothing() if c is None else torch.empty_like(h)
+    return y, torch.empty_like(h), last, gates, cells
+
+
+@torch.library.custom_op("statewise::recurrent_backward", mutates_args=())
+def recurrent_backward(
+    x: Tensor,
+    h: Tensor,
+    c: Tensor | None,
+    W: Tensor,
+    R: Tensor,
+    b: Tensor,
+    m: Tensor | None,
+    h_init: Tensor | None,
+    c_init: Tensor | None,
+    reset: Tensor | None,
+    lengths: Tensor | None,
+    kernel: str,
+    inputs: bool,
+    y: Tensor,
+    gates: Tensor,
+    cells: Tensor,
+    dy: Tensor | None,
+    dh: Tensor | None,
+    dc: Tensor | None,
+) -> list[Tensor]:
+    """Gradients of x, W, R, b, m, h, c, h_init and c_init, empty where there is none."""
+    tensors = (x, h, c, W, R, b, m, h_init, c_init, reset, lengths)
+    made = _backward(tensors, kernel, inputs, y, gates, cells, dy, dh, dc)
+    return [x.new_empty(0) if tensor is None else tensor for tensor in made]
+
+
+@recurrent_backward.register_fake
+def _(*given: Any) -> list[Tensor]:
+    x, h, c, W, R, b, m, _, _, reset, _, _, inputs, *_ = given
+
+    def like(tensor: Tensor | None, wanted: bool = True) -> Tensor:
+        return torch.empty_like(tensor) if tensor is not None and wanted else x.new_empty(0)
+
+    resets = reset is not None
+    weights = [like(W), like(R), like(b), like(m)]
+    return [like(x, inputs), *weights, like(h), like(c), like(h, resets), like(c, resets)]
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    *tensors, ctx.kernel, _ = inputs
+    y, _, _, gates, cells = output
+    ctx.save_for_backward(*tensors, y, gates, cells)
+    ctx.set_materialize_grads(False)
+
+
+def _operator_backward(ctx: Any, dy: Any, dh: Any, dc: Any, *_: Any) -> tuple[Any, ...]:
+    *tensors, y, gates, cells = ctx.saved_tensors
+    needed = ctx.needs_input_grad
+    made = recurrent_backward(*tensors, ctx.kernel, needed[0], y, gates, cells, *_dense(dy, dh, dc))
+    return _arranged(made, needed)
+
+
+recurrent.register_autograd(_operator_backward, setup_context=_setup)
+
+
+class _Recurrent(torch.autograd.Function):
+    """The same without the operator's dispatch, which takes longer than a small layer does."""
+
+    @staticmethod
+    def forward(ctx: Any, *given: Any) -> tuple[Any, ...]:
+        *tensors, kernel, _ = given
+        y, h, c, gates, cells = _forward(*given)
+        ctx.kernel = kernel
+        ctx.save_for_backward(*tensors, y, gates, cells)
+        ctx.set_materialize_grads(False)
+        return y, h, c
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, dy: Any, dh: Any, dc: Any) -> tuple[Any, ...]:
+        *tensors, y, gates, cells = ctx.saved_tensors
+        needed = ctx.needs_input_grad
+        made = _backward(tensors, ctx.kernel, needed[0], y, gates, cells, *_dense(dy, dh, dc))
+        return _arranged(made, needed)
+
+
+def _recurrent(*given: Any) -> Any:
+    return _Recurrent.apply(*given) if given[-1] else _forward(*given)  # type: ignore[no-untyped-call]
+
+
+def _plain(tensors: Sequence[Tensor | None]) -> bool:
+    """No subclasses, such as those that stand for tensors while a model is traced."""
+    return all(t is None or type(t) in (Tensor, torch.nn.Parameter) for t in tensors)
+
+
+def _forward(
+    x: Tensor,
+    h: Tensor,
+    c: Tensor | None,
+    W: Tensor,
+    R: Tensor,
+    b: Tensor,
+    m: Tensor | None,
+    h_init: Tensor | None,
+    c_init: Tensor | None,
+    reset: Tensor | None,
+    lengths: Tensor | None,
+    kernel: str,
+    save: bool,
+) -> list[Tensor | None]:
+    packed = _layer(kernel, W, R, b, m, backward=False)
+    made = packed.forward(*map(_numpy, (x, h, c, reset, h_init, c_init, lengths)), save)
+    return [None if array is None else torch.from_numpy(array) for array in made]
+
+
+def _backward(
+    tensors: Sequence[Tensor | None],
+    kernel: str,
+    inputs: bool,
+    y: Tensor,
+    gates: Tensor,
+    cells: Tensor | None,
+    *gradients: Tensor | None,
+) -> list[Tensor | None]:
+    """Gradients of x, W, R, b, m, h, c, h_init and c_init, None where there is none."""
+    x, h, c, W, R, b, m, h_init, c_init, reset, lengths = tensors
+    dy, dh, dc = gradients
+    if c is None:
+        cells = dc = None
+    packed = _layer(kernel, W, R, b, m, backward=True)
+    arrays = [x, h, c, reset, h_init, c_init, lengths, y, gates, cells, dy, dh, dc]
+    made = packed.backward(*map(_numpy, arrays), inputs)
+    return [None if array is None else torch.from_numpy(array) for array in made]
+
+
+def _dense(*gradients: Tensor | None) -> list[Tensor | None]:
+    return [None if gradient is None else gradient.contiguous() for gradient in gradients]
+
+
+def _arranged(made: Sequence[Tensor | None], needed: Sequence[bool]) -> tuple[Any, ...]:
+    """Gradients in the order of the operator's arguments, None where they are not needed."""
+    dx, dW, dR, db, dm, dh, dc, dh_init, dc_init = made
+    gradients = (dx, dh, dc, dW, dR, db, dm, dh_init, dc_init)
+    wanted = [g if need else None for g, need in zip(gradients, needed, strict=False)]
+    return (*wanted, None, None, None, None)
+
+
+def _numpy(tensor: Tensor | None) -> Any:
+    return None if tensor is None else tensor.detach().numpy()
+
+
+def _layer(kernel: str, W: Any, R: Any, b: Any, m: Any, backward: bool) -> Any:
+    # Packed anew at every call: a weight can change in ways that torch does not count.
+    arrays = [_numpy(tensor) for tensor in (W, R, b, m)]
+    return kernels.native().Layer(
+        kernel, W.shape[1], R.shape[1], *arrays, half=False, backward=backward
+    )

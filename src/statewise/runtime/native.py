@@ -1,0 +1,161 @@
+"""`NativeExecutor`: a model through the native kernels, in NumPy.
+
+A model whose every part has kernels is one call; where only some layers have them, those run
+natively and the others by their own equations. In other dtypes, and without kernels, everything
+runs as in `statewise.program.Executor`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from statewise import kernels
+from statewise.architecture import Tokens
+from statewise.cell import Cell
+from statewise.cells import Residual
+from statewise.origin import Origin
+from statewise.program import Executor, Program
+from statewise.state import State
+from statewise.timeline import Timeline, timeline
+from statewise.types import Array, Fields, Parameters, Seen
+from statewise.unroll import Fresh, scanning
+
+
+class LayerByLayer:
+    """Runs each layer that has kernels natively, resets and lengths included.
+
+    Arguments:
+        half: keep weights in bfloat16.
+    """
+
+    def __init__(self, half: bool) -> None:
+        self._half = half
+        self._packed: dict[int, tuple[Parameters, Any]] = {}
+
+    def __call__(
+        self, cell: Cell, p: Parameters, x: Array, s: Fields, see: bool
+    ) -> tuple[Array, Fields, Seen]:
+        return scanning(cell, p, x, s, see)
+
+    def whole(
+        self, cell: Cell, p: Parameters, x: Array, s: Fields, when: Timeline, fresh: Fresh
+    ) -> tuple[Array, Fields, Seen] | None:
+        """A whole call of one layer, or None where it has no kernel."""
+        if type(cell) is Residual:
+            inner = self.whole(cell.inner, p, x, s, when, fresh)
+            return None if inner is None else (x + inner[0], inner[1], {})
+        packed = self._find(cell, p) if x.dtype == np.float32 else None
+        if packed is None:
+            return None
+        start = fresh() if when.reset is not None else {}
+        y, h, c, _, _ = packed.forward(
+            np.ascontiguousarray(x),
+            *_pair(s),
+            when.reset_steps,
+            *_pair(start),
+            when.lengths,
+            False,
+        )
+        return y, {"h": h} if c is None else {"h": h, "c": c}, {}
+
+    def _find(self, cell: Cell, p: Parameters) -> Any:
+        # A model's parameters live as long as it does, so their identity is theirs alone.
+        held = self._packed.get(id(p))
+        if held is None:
+            held = self._packed[id(p)] = (p, kernels.layer(cell, p, half=self._half))
+        return held[1]
+
+
+class NativeExecutor(Executor):
+    """An executor whose calls go to the kernels wherever they can.
+
+    Arguments:
+        program, params, like, origin: as for `Executor`.
+        half: keep weights in bfloat16.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        params: Mapping[str, Parameters],
+        like: Array,
+        origin: Origin,
+        half: bool = False,
+    ) -> None:
+        super().__init__(program, params, like, origin, LayerByLayer(half))
+        self.packed = kernels.program(program.architecture, self.cells, params, half=half)
+        self._carries = any(field.kind == "integer" for field in self.architecture.fields.values())
+
+    def unroll(
+        self,
+        x: Array,
+        state: State | None,
+        reset: Any = None,
+        lengths: Any = None,
+        start: State | None = None,
+        see: bool = False,
+    ) -> tuple[Array, State, Seen]:
+        if self.packed is None or see:
+            return super().unroll(x, state, reset, lengths, start, see)
+        self._check_inputs(x, steps=True)
+        rows, steps = int(x.shape[0]), int(x.shape[1])
+        when = timeline(rows, steps, reset, lengths, self.like)
+        self._check_tokens(x if when.mask is None else x[when.mask])
+        makers = self._fresh(start, rows)
+        begun = None
+        if state is None or when.reset is not None:
+            begun = self._state([make() for make in makers], self._zeros(rows))
+        state = begun if state is None else self._admit(state, rows)
+        assert state is not None
+        fresh = None if begun is None or when.reset is None else _contiguous(begun)
+        y, after = self.packed.call(
+            self._plain(x), _contiguous(state), fresh, when.reset_steps, when.lengths
+        )
+        if self._carries:
+            after |= self._carried(state, fresh, when)
+            after = {name: after[name] for name in self.architecture.fields}
+        return y, State(after, when.position(state.position), origin=self.origin), {}
+
+    def step(self, x: Array, state: State | None) -> tuple[Array, State]:
+        if self.packed is None:
+            return super().step(x, state)
+        self._check_inputs(x, steps=False)
+        self._check_tokens(x)
+        rows = int(x.shape[0])
+        state = self.initial_state(rows) if state is None else self._admit(state, rows)
+        position = np.ascontiguousarray(state.position)
+        done = self.packed.step(self._plain(x), _contiguous(state), position)
+        if done is None:
+            return super().step(x, state)
+        return done[0], State(done[1], done[2], origin=self.origin)
+
+    def _plain(self, x: Array) -> np.ndarray:
+        dtype = np.int64 if isinstance(self.architecture.inputs, Tokens) else np.float32
+        return np.require(x, dtype=dtype, requirements=["C", "A"])
+
+    def _carried(
+        self, state: State, fresh: Mapping[str, Array] | None, when: Timeline
+    ) -> dict[str, np.ndarray]:
+        """Fields that no kernel touches: kept, or back to the initial state where it was reset."""
+        names = [
+            name for name, field in self.architecture.fields.items() if field.kind == "integer"
+        ]
+        if fresh is None or when.reset is None:
+            return {name: state[name] for name in names}
+        restarted = np.any(when.reset, axis=1, keepdims=True)
+        return {name: np.asarray(np.where(restarted, fresh[name], state[name])) for name in names}
+
+
+def _contiguous(state: State) -> dict[str, np.ndarray]:
+    return {name: np.require(array, requirements=["C", "A"]) for name, array in state.items()}
+
+
+def _pair(s: Fields) -> tuple[np.ndarray | None, np.ndarray | None]:
+    h, c = s.get("h"), s.get("c")
+    return (
+        None if h is None else np.ascontiguousarray(h),
+        None if c is None else np.ascontiguousarray(c),
+    )
