@@ -25,7 +25,7 @@ from statewise.nn import Model
 from statewise.spec import encode
 from statewise.state import State
 from statewise.train.history import History
-from statewise.train.losses import Loss
+from statewise.train.losses import Loss, Quantile
 from statewise.train.nested import joined, owned, split
 from statewise.train.setup import Schedule, device_of
 from statewise.train.streams import Streams
@@ -205,5 +205,7 @@ def _described(architecture: Architecture) -> dict[str, str]:
 
 def _name(loss: Loss) -> str:
     """A name that is the same in the next process: no address in it."""
+    if isinstance(loss, Quantile):
+        return repr(loss)
     name = getattr(loss, "__qualname__", None)
     return str(name) if name is not None else type(loss).__qualname__
