@@ -33,8 +33,9 @@ def evaluate(model: Model, streams: Streams, *, loss: str | Loss = "mse") -> flo
         sw.train.evaluate(model, sw.Streams(held_out), loss="mae")
     """
     check_model(model)
+    by_element = find_loss(loss)
     check_streams(model, streams, loss, "streams")
-    return mean_loss(model, streams, find_loss(loss))
+    return mean_loss(model, streams, by_element)
 
 
 def mean_loss(

@@ -105,12 +105,13 @@ def fit(
                          patience=3, checkpoint="run.safetensors", resume=True)
     """
     check_model(model)
+    by_element = find_loss(loss)
     check_streams(model, streams, loss, "streams")
     if validation is not None:
         check_streams(model, validation, loss, "validation")
     options = _Options(
         epochs,
-        find_loss(loss),
+        by_element,
         clip,
         validation,
         patience,

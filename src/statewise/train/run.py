@@ -115,10 +115,10 @@ class Run:
         try:
             setup, written = json.loads(metadata["setup"]), json.loads(metadata["run"])
             self._check_setup(path, setup)
+            self._check_learning_rate(path, written["learning_rate"])
             self._restore(arrays, written)
         except (KeyError, ValueError) as error:
             raise FileError(f"{path} is not a checkpoint of this run: {error!r}") from error
-        self._check_learning_rate(path, written["learning_rate"])
 
     def _restore(self, arrays: dict[str, Array], written: dict[str, Any]) -> None:
         named = {
@@ -133,6 +133,9 @@ class Run:
         self.model.load_weights({name: owned(own) for name, own in named["weights"].items()})
         self.best = {name: owned(own).to(device) for name, own in named["best"].items()}
         self.optimizer.load_state_dict(joined(written["optimizer"], arrays))
+        if self.learning_rate not in (None, written["learning_rate"]):
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.learning_rate
         # a schedule warns where it steps before its optimiser has; this one's has
         self.optimizer._opt_called = True  # type: ignore[attr-defined]
         if self.schedule is not None:
@@ -164,16 +167,12 @@ class Run:
             )
 
     def _check_learning_rate(self, path: Path, before: float | None) -> None:
-        now = self.learning_rate
-        if now is None or now == before:
-            return
-        if self.schedule is not None:
+        if self.schedule is not None and before != self.learning_rate:
             raise TrainingError(
-                f"the run in {path} started with learning_rate={before!r}, got {now!r}; its "
-                "schedule computes from the first: give that one, or start anew with resume=False"
+                f"the run in {path} started with learning_rate={before!r}, got "
+                f"{self.learning_rate!r}; its schedule computes from the first: give that one, or "
+                "start anew with resume=False"
             )
-        for group in self.optimizer.param_groups:
-            group["lr"] = now
 
 
 def setup_of(

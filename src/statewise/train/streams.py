@@ -21,15 +21,16 @@ __all__ = ["Batch", "Carry", "Streams"]
 class Streams:
     """Sequences of any lengths, packed end to end into lanes and cut into chunks.
 
-    Sequences longer than an even lane are cut into equal pieces, so that lanes are balanced; give
-    fewer `lanes` where a sequence is to stay whole. Nothing is copied but the chunk at hand.
+    Sequences longer than an even lane are cut into equal pieces, so that lanes are balanced. A
+    model remembers nothing across a cut: give fewer `lanes`, or None, where a sequence is to stay
+    whole. The sequences are not copied; memory grows with the chunk and not with them.
 
     Arguments:
-        sequences: one array for each sequence, (T, F) numbers or (T,) integer tokens, of NumPy
-            (memory-mapped arrays are read a chunk at a time) or torch. One array is one sequence.
+        sequences: one array for each sequence, (T, F) numbers or (T,) integer tokens, of NumPy or
+            torch. Memory-mapped arrays are read some chunks at a time. One array is one sequence.
         targets: one array (T, ...) for each sequence; the next step of the inputs where None.
         lanes: how many rows run side by side, at most; no more than there are pieces. None gives
-            every sequence a lane of its own, in order and whole.
+            every sequence that has a step a lane of its own, in order and whole.
         chunk: steps of a chunk, the reach of the gradient in truncated BPTT.
         carry: how far state is carried. ``"stream"``: along each piece, reset where one starts;
             ``"never"``: within a chunk only; ``"epoch"``: on across pieces, reset where an epoch
