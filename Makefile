@@ -40,6 +40,7 @@ bench: install
 	$(BIN)/python benchmarks/import_time.py
 
 bench-kernels: install
+	$(BIN)/pip install --quiet --constraint constraints.txt onnx onnxruntime
 	$(BIN)/python benchmarks/kernels.py
 
 # The kernels' tests with memory and arithmetic checked; a second build, beside the installed one.
