@@ -235,6 +235,19 @@ class Executor:
 
     def _check_inputs(self, x: Array, steps: bool) -> None:
         inputs = self.architecture.inputs
+        fits = is_torch(x) if is_torch(self.like) else is_numpy_array(x)
+        if isinstance(inputs, Vector):
+            fits = fits and x.ndim == 2 + steps and x.shape[-1] == inputs.features
+            fits = fits and dtype_name(x) == self.dtype
+        else:
+            fits = fits and x.ndim == 1 + steps and dtype_name(x).startswith(("int", "uint"))
+        if not fits:
+            raise InputError(self._misfit(x, steps))
+        self._check_device(x)
+
+    def _misfit(self, x: Array, steps: bool) -> str:
+        """What to say of inputs that do not fit."""
+        inputs = self.architecture.inputs
         axes = "(batch, time" if steps else "(batch"
         if isinstance(inputs, Vector):
             expected, rank = f"{axes}, {inputs.features}) {self.dtype}", 2 + steps
@@ -245,26 +258,16 @@ class Executor:
         if not (is_torch(x) if torch else is_numpy_array(x)):
             kind = "a torch tensor" if torch else "a NumPy array"
             convert = "torch.as_tensor(x)" if torch else "np.asarray(x)"
-            raise InputError(
+            return (
                 f"{call} takes {kind} of {expected}, got {type(x).__module__}.{type(x).__name__}; "
                 f"write {convert}"
             )
-        came = f"{tuple(x.shape)} {dtype_name(x)}"
-        name = dtype_name(x)
+        hint = ""
         if isinstance(inputs, Vector):
-            fits = x.ndim == rank and x.shape[-1] == inputs.features
-            if fits and name == self.dtype:
-                self._check_device(x)
-                return
-            hint = (
-                _shape_hint(x, rank, inputs.features, steps)
-                if not fits
-                else (f"; the model computes in {self.dtype}: convert the inputs or the model")
-            )
-            raise InputError(f"{call} expects {expected}, got {came}{hint}")
-        if x.ndim != rank or not name.startswith(("int", "uint")):
-            raise InputError(f"{call} expects {expected}, got {came}")
-        self._check_device(x)
+            shaped = x.ndim == rank and x.shape[-1] == inputs.features
+            hint = f"; the model computes in {self.dtype}: convert the inputs or the model"
+            hint = hint if shaped else _shape_hint(x, rank, inputs.features, steps)
+        return f"{call} expects {expected}, got {tuple(x.shape)} {dtype_name(x)}{hint}"
 
     def _check_tokens(self, x: Array) -> None:
         """Raise unless all tokens are in the table. On a GPU that would wait for it at every call;
