@@ -1,6 +1,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+WORKERS := --numprocesses logical --maxprocesses 4 --dist worksteal
 
 .PHONY: install test test-pure lint types imports bench bench-kernels sanitize clean
 
@@ -12,7 +13,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 test: install
-	$(BIN)/pytest
+	$(BIN)/pytest $(WORKERS)
 
 # What a machine without a compiler gets: a second environment that shares the dependencies.
 test-pure: install
@@ -21,7 +22,7 @@ test-pure: install
 	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
 		> "$$(build/pure/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shared.pth"
 	build/pure/bin/python -c 'from statewise import kernels as k; assert not k.available()'
-	build/pure/bin/python -m pytest
+	build/pure/bin/python -m pytest $(WORKERS)
 
 lint: install
 	$(BIN)/ruff check
