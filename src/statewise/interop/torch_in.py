@@ -184,8 +184,8 @@ def _compare(module: Any, model: Any, source: str, last: bool) -> None:
     if not off <= (1e-8 if y.dtype == torch.float64 else 1e-5):
         raise ConversionError(
             f"{source} was taken apart, but its parts in order give something else than its "
-            f"forward (largest difference {off:.3g}): forward does more than calling them one after "
-            "the other; convert its recurrent parts by themselves"
+            f"forward (largest difference {off:.3g}): forward does more than calling them one "
+            "after the other; convert its recurrent parts by themselves"
         )
 
 
