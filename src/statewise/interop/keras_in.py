@@ -36,8 +36,8 @@ def from_keras(
     Returns:
         what `statewise.load` gives: it runs without Keras and torch, serves step by step, and can
         be saved; to train it, ``sw.nn.Model(model.architecture, weights=model.weights())``. It
-        gives out every step, also where Keras gives out the last alone. Where Keras masks padding, pass
-        ``lengths``, see `statewise.interop.lengths`; outputs there are zero.
+        gives out every step, also where Keras gives out the last alone. Where Keras masks padding,
+        pass ``lengths``, see `statewise.interop.lengths`; outputs there are zero.
 
     Raises:
         ConversionError: names every layer that cannot be carried over, or no recurrent layer.
