@@ -162,13 +162,15 @@ class Engine:
         began = time.perf_counter()
         group = Group(len(requests), asyncio.get_running_loop())
         absent: dict[Key, list[tuple[int, StepRequest]]] = {}
+        here: list[tuple[int, StepRequest, Session]] = []
         for index, request in enumerate(requests):
             key = (namespace, request.session)
             session = None if key in absent else self._home.here(key)
             if session is None:
                 absent.setdefault(key, []).append((index, request))
             else:
-                self._enqueue(session, request, group, index)
+                here.append((index, request, session))
+        self._enqueue(here, group)
         for key, asked in absent.items():
             self._home.spawn(self._enqueue_absent(key, asked, group))
         await group.future
@@ -188,14 +190,23 @@ class Engine:
                 retry_after=1,
             )
 
-    def _enqueue(self, session: Session, request: StepRequest, group: Group, index: int) -> None:
-        try:
-            x, single = session.served.inputs(request.inputs)
-        except ServeError as error:
-            group.done(index, error)
-            return
-        job = Job(session, x, single, request, group, index)
-        self._home.batcher(session).enqueue(session, job)
+    def _enqueue(self, here: list[tuple[int, StepRequest, Session]], group: Group) -> None:
+        """Steps of sessions in memory. Single steps of one model are read all at once."""
+        together = None
+        served = here[0][2].served if len(here) > 1 else None
+        if served is not None and all(session.served is served for _, _, session in here):
+            together = served.inputs_together([request.inputs for _, request, _ in here])
+        for place, (index, request, session) in enumerate(here):
+            if together is not None:
+                x, single = together[place : place + 1], True
+            else:
+                try:
+                    x, single = session.served.inputs(request.inputs)
+                except ServeError as error:
+                    group.done(index, error)
+                    continue
+            job = Job(session, x, single, request, group, index)
+            self._home.batcher(session).enqueue(session, job)
 
     async def _enqueue_absent(
         self, key: Key, asked: list[tuple[int, StepRequest]], group: Group
@@ -206,8 +217,7 @@ class Engine:
             for index, _ in asked:
                 group.done(index, error)
             return
-        for index, request in asked:
-            self._enqueue(session, request, group, index)
+        self._enqueue([(index, request, session) for index, request in asked], group)
 
     def _again(self, key: Key, jobs: list[Job]) -> None:
         """Steps that waited for a session which has left the table: find it once more."""

@@ -120,7 +120,7 @@ class Served:
         """
         try:
             raw = np.asarray(given)
-            if raw.dtype.kind not in "iuf":
+            if raw.dtype.kind not in "biuf":
                 raise TypeError
         except (TypeError, ValueError):
             raise BadInput(f"inputs must be {self._expected}, got {_shown(given)}") from None
@@ -139,7 +139,7 @@ class Served:
         """
         try:
             raw = np.asarray(given)
-            if raw.dtype.kind not in "iuf" or raw.shape != (len(given), *self._row):
+            if raw.dtype.kind not in "biuf" or raw.shape != (len(given), *self._row):
                 return None
             return self._numbers(raw)
         except (TypeError, ValueError, BadInput):
@@ -268,19 +268,17 @@ class Served:
         try:
             if all(job.steps == 1 for job in jobs):
                 y = self.table.step(slots, np.concatenate([job.x for job in jobs]))
-                outputs = list(y[:, None])
+                outputs, bad = list(y[:, None]), ~np.isfinite(y).all(axis=1)
             else:
                 outputs = self._along(slots, jobs)
+                bad = np.array([not np.isfinite(y).all() for y in outputs])
         except BaseException:
             self.table.scatter(slots, before)
             raise
         after = self.table.gather(slots)
-        bad = np.zeros(len(jobs), bool)
         for array in after.values():
             if not np.isfinite(array).all():
                 bad |= ~np.isfinite(array).reshape(len(jobs), -1).all(axis=1)
-        for index, y in enumerate(outputs):
-            bad[index] |= not np.isfinite(y).all()
         if not bad.any():
             return list(outputs), before, after
         self.table.scatter(slots[bad], before.rows(bad))

@@ -133,7 +133,8 @@ class Residence:
 
     def batcher(self, session: Session) -> Batcher:
         """Where the steps of a session wait."""
-        return self._batchers[session.served.name, session.served.version]
+        served = session.served
+        return self._batchers[served.name, served.version]
 
     @property
     def waiting(self) -> int:

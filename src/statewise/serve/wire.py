@@ -88,7 +88,7 @@ class MigrateBody(msgspec.Struct):
 class StepAnswer(msgspec.Struct):
     """Outputs (O,) for a time step, (T, O) for a chunk; and where the session stands."""
 
-    outputs: list[float] | list[list[float]]
+    outputs: list[Any]
     step: int
     replayed: bool = False
 
