@@ -202,7 +202,8 @@ class SlotTable:
         handles = self._handles(slots)
         index = handles & _SLOT
         fits = bool((index < self.capacity).all())
-        if not fits or (self._generations[index] != handles >> 32).any() or self._busy[index].any():
+        opened = self._generations[index] == handles >> 32 if fits else None
+        if opened is None or not (opened & (handles >> 32 & 1 == 1) & ~self._busy[index]).all():
             for handle in handles.tolist():
                 self._find(handle)
         return index
