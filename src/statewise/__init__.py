@@ -38,8 +38,9 @@ from statewise.state import State
 from statewise.transforms import Difference, Lags, RunningScale, Standardize
 
 if TYPE_CHECKING:
-    from statewise import forecast, nn, train
+    from statewise import forecast, nn, text, train
     from statewise.forecast import Forecaster
+    from statewise.text import TextModel
     from statewise.train.fit import fit
     from statewise.train.streams import Streams
 
@@ -49,9 +50,11 @@ _LAZY = {
     "nn": "statewise.nn",
     "train": "statewise.train",
     "forecast": "statewise.forecast",
+    "text": "statewise.text",
     "Streams": "statewise.train:Streams",
     "fit": "statewise.train:fit",
     "Forecaster": "statewise.forecast:Forecaster",
+    "TextModel": "statewise.text:TextModel",
 }
 
 
@@ -108,6 +111,7 @@ __all__ = [
     "StatewiseError",
     "StatewiseWarning",
     "Streams",
+    "TextModel",
     "Tokens",
     "TrainingError",
     "Transform",
@@ -120,5 +124,6 @@ __all__ = [
     "forecast",
     "load",
     "nn",
+    "text",
     "train",
 ]
