@@ -9,6 +9,7 @@ from statewise.cells import (
     GRU,
     LSTM,
     Bidirectional,
+    Dense,
     Dropout,
     Elman,
     LayerNorm,
@@ -19,6 +20,8 @@ from statewise.errors import (
     ArchitectureError,
     CarryError,
     CellError,
+    ConversionError,
+    ConversionWarning,
     DataError,
     DataWarning,
     DivergenceError,
@@ -38,7 +41,7 @@ from statewise.state import State
 from statewise.transforms import Difference, Lags, RunningScale, Standardize
 
 if TYPE_CHECKING:
-    from statewise import forecast, nn, text, train
+    from statewise import forecast, interop, nn, text, train
     from statewise.forecast import Forecaster
     from statewise.text import TextModel
     from statewise.train.fit import fit
@@ -49,6 +52,7 @@ __version__ = "0.1.0"
 _LAZY = {
     "nn": "statewise.nn",
     "train": "statewise.train",
+    "interop": "statewise.interop",
     "forecast": "statewise.forecast",
     "text": "statewise.text",
     "Streams": "statewise.train:Streams",
@@ -83,8 +87,11 @@ __all__ = [
     "CellError",
     "Chrono",
     "Constant",
+    "ConversionError",
+    "ConversionWarning",
     "DataError",
     "DataWarning",
+    "Dense",
     "Difference",
     "DivergenceError",
     "Dropout",
@@ -122,6 +129,7 @@ __all__ = [
     "Zoneout",
     "fit",
     "forecast",
+    "interop",
     "load",
     "nn",
     "text",

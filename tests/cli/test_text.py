@@ -2,10 +2,9 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.cli.test_cli import call
 
 import statewise as sw
-
-from .test_cli import call
 
 RHYME = "one two three four five, once I caught a fish alive.\n"
 SMALL = ["--units", 8, "--layers", 1, "--width", 4, "--lanes", 4, "--chunk", 20]
