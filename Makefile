@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS := --numprocesses logical --maxprocesses 4 --dist worksteal
 
-.PHONY: install test test-pure lint types imports bench bench-kernels sanitize clean
+.PHONY: install test test-pure test-interop lint types imports bench bench-kernels sanitize clean
 
 install: $(VENV)/installed
 
@@ -23,6 +23,17 @@ test-pure: install
 		> "$$(build/pure/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shared.pth"
 	build/pure/bin/python -c 'from statewise import kernels as k; assert not k.available()'
 	build/pure/bin/python -m pytest $(WORKERS)
+
+# The bridges to other frameworks, in a third environment: what they pull in stays out of the others.
+# There, a bridge that cannot be tested fails instead of being skipped.
+test-interop: install
+	$(PYTHON) -m venv --clear build/interop
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+		> "$$(build/interop/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shared.pth"
+	build/interop/bin/pip install --quiet --constraint constraints.txt \
+		keras tensorflow-cpu onnx onnxruntime openvino jax flax
+	STATEWISE_REQUIRE_BRIDGES=1 KERAS_BACKEND=torch build/interop/bin/python -m pytest \
+		$(wildcard tests/interop tests/check)
 
 lint: install
 	$(BIN)/ruff check

@@ -9,6 +9,7 @@ from statewise.cells import (
     GRU,
     LSTM,
     Bidirectional,
+    Dense,
     Dropout,
     Elman,
     LayerNorm,
@@ -19,6 +20,8 @@ from statewise.errors import (
     ArchitectureError,
     CarryError,
     CellError,
+    ConversionError,
+    ConversionWarning,
     DataError,
     DataWarning,
     DivergenceError,
@@ -38,7 +41,7 @@ from statewise.state import State
 from statewise.transforms import Difference, Lags, RunningScale, Standardize
 
 if TYPE_CHECKING:
-    from statewise import forecast, nn, train
+    from statewise import forecast, interop, nn, train
     from statewise.forecast import Forecaster
     from statewise.train.fit import fit
     from statewise.train.streams import Streams
@@ -48,6 +51,7 @@ __version__ = "0.1.0"
 _LAZY = {
     "nn": "statewise.nn",
     "train": "statewise.train",
+    "interop": "statewise.interop",
     "forecast": "statewise.forecast",
     "Streams": "statewise.train:Streams",
     "fit": "statewise.train:fit",
@@ -80,8 +84,11 @@ __all__ = [
     "CellError",
     "Chrono",
     "Constant",
+    "ConversionError",
+    "ConversionWarning",
     "DataError",
     "DataWarning",
+    "Dense",
     "Difference",
     "DivergenceError",
     "Dropout",
@@ -118,6 +125,7 @@ __all__ = [
     "Zoneout",
     "fit",
     "forecast",
+    "interop",
     "load",
     "nn",
     "train",

@@ -131,6 +131,61 @@ def check(
     raise typer.Exit(run(Options(target, expect, inputs, json)))
 
 
+@app.command()
+def serve(
+    models: Annotated[
+        list[str],
+        typer.Argument(help="model files or folders of forecasters, as PATH or NAME=PATH"),
+    ],
+    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 takes a free one")] = 8000,
+    store: Annotated[
+        str, typer.Option(help="sqlite:PATH, redis://HOST:PORT or memory")
+    ] = "sqlite:sessions.db",
+    durability: Annotated[
+        str, typer.Option(help="of sessions that do not say: step, interval or none")
+    ] = "step",
+    capacity: Annotated[int, typer.Option(help="sessions in memory, of each model")] = 10_000,
+    ttl: Annotated[float | None, typer.Option(help="seconds of rest until expiry")] = None,
+    max_batch: Annotated[int, typer.Option(help="sessions stepped together at most")] = 256,
+    max_wait: Annotated[float, typer.Option(help="seconds a step may wait for company")] = 0.0,
+    max_queue: Annotated[int, typer.Option(help="steps that may wait")] = 20_000,
+    max_sessions: Annotated[int | None, typer.Option(help="sessions of a token")] = None,
+    max_body: Annotated[int, typer.Option(help="bytes of a request's body")] = 64 * 2**20,
+    timeout: Annotated[float, typer.Option(help="seconds that a request may take")] = 30.0,
+    lease: Annotated[float, typer.Option(help="seconds until a silent server loses its")] = 15.0,
+    keep_inputs: Annotated[int, typer.Option(help="last inputs kept for a replay")] = 0,
+    token_file: Annotated[
+        str | None, typer.Option(help="lines of NAMESPACE TOKEN; without it nobody needs one")
+    ] = None,
+    log_json: Annotated[bool, typer.Option("--log-json", help="log lines of JSON")] = False,
+) -> None:
+    """Serve models in sessions whose states stay alive: over HTTP, stepped exactly once."""
+    from statewise.cli.serve import Options, run
+
+    run(
+        Options(
+            models,
+            host,
+            port,
+            store,
+            durability,
+            capacity,
+            ttl,
+            max_batch,
+            max_wait,
+            max_queue,
+            max_sessions,
+            max_body,
+            timeout,
+            lease,
+            keep_inputs,
+            token_file,
+            log_json,
+        )
+    )
+
+
 def command() -> Any:
     """The commands as one click command."""
     return typer.main.get_command(app)
