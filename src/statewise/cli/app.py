@@ -115,6 +115,25 @@ def doctor(
 
 
 @app.command()
+def check(
+    target: Annotated[
+        str | None,
+        typer.Argument(help="a model file, or module:callable that returns a model"),
+    ] = None,
+    expect: Annotated[
+        str | None, typer.Option(help="carry, reset, or a JSON file of fact -> answer")
+    ] = None,
+    inputs: Annotated[str | None, typer.Option(help="rows,steps,features; ? for any")] = None,
+    json: Annotated[bool, typer.Option("--json", help="print the report as JSON")] = False,
+) -> None:
+    """Show what a model of any framework does with its state, by running it."""
+    from statewise.cli.check import Options
+    from statewise.cli.check import check as run
+
+    raise typer.Exit(run(Options(target, expect, inputs, json)))
+
+
+@app.command()
 def serve(
     models: Annotated[
         list[str],
