@@ -28,7 +28,8 @@ class Run(Protocol):
 
     What was seen may be left out, ``{}``, unless `see` is true. A run may also have a method
     ``whole(cell, p, x, s, timeline, fresh)``, which runs a layer over a whole call, resets and
-    lengths included, or gives None where it cannot.
+    lengths included, or gives None where it cannot; and ``watched``, of the same arguments, which gives
+    what was seen as well.
     """
 
     def __call__(
@@ -145,7 +146,7 @@ def unroll(
     """
     if not cell.causal:
         return _both_ways(cell, p, x, s, timeline, fresh, run, see)
-    whole = None if see else getattr(run, "whole", None)
+    whole = getattr(run, "watched" if see else "whole", None)
     done = None if whole is None else whole(cell, p, x, s, timeline, fresh)
     if done is not None:
         return done  # type: ignore[no-any-return]
