@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 import statewise
+from statewise.cli.text import app as text
 
 app = typer.Typer(
     name="statewise",
@@ -16,6 +17,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(text, name="text")
 
 
 @app.callback(invoke_without_command=True)
@@ -110,6 +112,25 @@ def doctor(
     from statewise.cli.doctor import run
 
     run(json)
+
+
+@app.command()
+def check(
+    target: Annotated[
+        str | None,
+        typer.Argument(help="a model file, or module:callable that returns a model"),
+    ] = None,
+    expect: Annotated[
+        str | None, typer.Option(help="carry, reset, or a JSON file of fact -> answer")
+    ] = None,
+    inputs: Annotated[str | None, typer.Option(help="rows,steps,features; ? for any")] = None,
+    json: Annotated[bool, typer.Option("--json", help="print the report as JSON")] = False,
+) -> None:
+    """Show what a model of any framework does with its state, by running it."""
+    from statewise.cli.check import Options
+    from statewise.cli.check import check as run
+
+    raise typer.Exit(run(Options(target, expect, inputs, json)))
 
 
 @app.command()
