@@ -72,7 +72,8 @@ class _Graph:
     def __init__(self, onnx: Any, model: Weighted, reset: bool) -> None:
         self.onnx, self.architecture = onnx, model.architecture
         self.writer = Writer(onnx)
-        arrays = {name: np.asarray(to_numpy(value)) for name, value in model.weights().items()}
+        held = model.weights()
+        arrays = {name: np.asarray(to_numpy(held[name])) for name in self.architecture.parameters}
         self.weights = checkpoint.fingerprint(arrays)
         dtypes = {array.dtype.name for array in arrays.values()} or {"float32"}
         self.dtype = dtypes.pop()
