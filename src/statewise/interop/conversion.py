@@ -91,7 +91,7 @@ def convert(
     return Parity(came, written)
 
 
-def _same(model: Model) -> float:
+def _same(_: Model) -> float:
     """A statewise model is what it is."""
     return 0.0
 
