@@ -124,6 +124,26 @@ def exam(
 
 
 @app.command()
+def convert(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="a .safetensors, .keras, .h5 or .onnx model, or module:callable returning one"
+        ),
+    ],
+    target: Annotated[str, typer.Argument(help="a .safetensors, .keras, .h5 or .onnx file")],
+    reset: Annotated[bool, typer.Option("--reset", help="give an ONNX graph a reset mask")] = False,
+    unsafe: Annotated[
+        bool, typer.Option("--unsafe", help="let a Keras file that you trust run code")
+    ] = False,
+) -> None:
+    """Convert a model to or from Keras, ONNX and torch, and compare a run of both."""
+    from statewise.cli.convert import run
+
+    run(source, target, reset, unsafe)
+
+
+@app.command()
 def doctor(
     json: Annotated[bool, typer.Option("--json", help="print it as JSON")] = False,
 ) -> None:
