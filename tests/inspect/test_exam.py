@@ -5,12 +5,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.cli.test_cli import call
 
 import statewise as sw
 from statewise.inspect.exam import TASKS, exam
 from statewise.inspect.exam.sitting import _reach
 from statewise.inspect.exam.tasks import SOURCES, find
-from tests.cli.test_cli import call
 
 
 def text(drawn, symbols):
