@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS := --numprocesses logical --maxprocesses 4 --dist worksteal
 
-.PHONY: install test test-pure test-interop lint types imports bench bench-kernels sanitize clean
+.PHONY: install test test-pure test-interop lint types imports bench bench-kernels bench-text sanitize clean
 
 install: $(VENV)/installed
 
@@ -54,6 +54,11 @@ bench: install
 bench-kernels: install
 	$(BIN)/pip install --quiet --constraint constraints.txt onnx onnxruntime
 	$(BIN)/python benchmarks/kernels.py
+
+# Learning and writing text beside torch by hand; STATEWISE_DATA is a folder with tinyshakespeare.txt.
+bench-text: install
+	$(BIN)/pip install --quiet --constraint constraints.txt onnx onnxruntime
+	$(BIN)/python benchmarks/text.py
 
 # The kernels' tests with memory and arithmetic checked; a second build, beside the installed one.
 sanitize: install
