@@ -22,7 +22,7 @@ test-pure: install
 	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
 		> "$$(build/pure/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shared.pth"
 	build/pure/bin/python -c 'from statewise import kernels as k; assert not k.available()'
-	build/pure/bin/python -m pytest $(WORKERS)
+	build/pure/bin/python -m pytest $(WORKERS) $(PURE_TESTS)
 
 # The bridges to other frameworks, in a third environment: what they pull in stays out of the others.
 # There, a bridge that cannot be tested fails instead of being skipped.
