@@ -32,7 +32,7 @@ test-interop: install
 		> "$$(build/interop/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shared.pth"
 	build/interop/bin/pip install --quiet --constraint constraints.txt \
 		keras tensorflow-cpu onnx onnxruntime openvino jax flax
-	STATEWISE_REQUIRE_BRIDGES=1 KERAS_BACKEND=torch build/interop/bin/python -m pytest \
+	STATEWISE_REQUIRE_BRIDGES=1 KERAS_BACKEND=torch build/interop/bin/python -m pytest $(WORKERS) \
 		$(wildcard tests/interop tests/check)
 
 lint: install

@@ -1,4 +1,4 @@
-"""ONNX graphs taken in: what ONNX's own operators give, the model gives."""
+"""Fact 20: ONNX graphs taken in: what ONNX's own operators give, the model gives."""
 
 import numpy as np
 import pytest

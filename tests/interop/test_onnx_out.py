@@ -1,4 +1,4 @@
-"""Exported graphs, run by other runtimes: step by step they give the whole sequence."""
+"""Fact 19: exported graphs, run by other runtimes step by step, give the whole sequence."""
 
 import numpy as np
 import pytest
