@@ -41,8 +41,9 @@ from statewise.state import State
 from statewise.transforms import Difference, Lags, RunningScale, Standardize
 
 if TYPE_CHECKING:
-    from statewise import forecast, interop, nn, train
+    from statewise import forecast, interop, nn, text, train
     from statewise.forecast import Forecaster
+    from statewise.text import TextModel
     from statewise.train.fit import fit
     from statewise.train.streams import Streams
 
@@ -53,9 +54,11 @@ _LAZY = {
     "train": "statewise.train",
     "interop": "statewise.interop",
     "forecast": "statewise.forecast",
+    "text": "statewise.text",
     "Streams": "statewise.train:Streams",
     "fit": "statewise.train:fit",
     "Forecaster": "statewise.forecast:Forecaster",
+    "TextModel": "statewise.text:TextModel",
 }
 
 
@@ -115,6 +118,7 @@ __all__ = [
     "StatewiseError",
     "StatewiseWarning",
     "Streams",
+    "TextModel",
     "Tokens",
     "TrainingError",
     "Transform",
@@ -128,5 +132,6 @@ __all__ = [
     "interop",
     "load",
     "nn",
+    "text",
     "train",
 ]

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 import statewise
+from statewise.cli.text import app as text
 
 app = typer.Typer(
     name="statewise",
@@ -16,6 +17,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(text, name="text")
 
 
 @app.callback(invoke_without_command=True)
