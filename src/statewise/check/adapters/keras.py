@@ -168,7 +168,7 @@ class _Keras(Subject):
         losses = _losses()
         x, y, rows = self._data(batches)
         self.model.evaluate(x, y, batch_size=rows, verbose=0, callbacks=[losses])
-        return losses.seen
+        return list(losses.seen)
 
     def _fitted(self, batches: Sequence[np.ndarray], epochs: int) -> list[np.ndarray]:
         losses = _losses()
@@ -176,7 +176,7 @@ class _Keras(Subject):
         self.model.fit(
             x, y, batch_size=rows, epochs=epochs, shuffle=False, verbose=0, callbacks=[losses]
         )
-        return losses.seen
+        return list(losses.seen)
 
     def _data(self, batches: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, int]:
         """Inputs and targets; a learning rate of zero leaves the weights as they are."""
@@ -334,7 +334,7 @@ def _torch(model: Any, x: np.ndarray, cut: int, whole: bool) -> np.ndarray:
     return gradient_of(lambda x, _: (model(x), None), x, cut, whole)
 
 
-def _jax(model: Any, x: np.ndarray, cut: int, whole: bool) -> np.ndarray:
+def _jax(*_: Any) -> np.ndarray:
     raise UnavailableError(
         "on JAX a held state is changed outside of what is differentiated: stateless_call passes it"
     )
