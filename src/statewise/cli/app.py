@@ -105,6 +105,45 @@ def state(
 
 
 @app.command()
+def exam(
+    tasks: Annotated[
+        list[str] | None,
+        typer.Argument(help="anbn anbncn dyck1 reber recall order adding copy parity; all"),
+    ] = None,
+    cells: Annotated[str, typer.Option(help="of elman, lstm, gru")] = "elman,lstm,gru",
+    seeds: Annotated[int, typer.Option(help="trainings of each")] = 3,
+    units: Annotated[int, typer.Option(help="of the one layer")] = 16,
+    seconds: Annotated[float, typer.Option(help="of each training, at most")] = 20.0,
+    jobs: Annotated[int, typer.Option(help="processes at once; -1: one on each core")] = -1,
+    json: Annotated[bool, typer.Option("--json", help="print every training as JSON")] = False,
+) -> None:
+    """Let cells learn classic tasks of memory, and test how far they carry what they learned."""
+    from statewise.cli.exam import run
+
+    run(tasks or [], cells, seeds, units, seconds, jobs, json)
+
+
+@app.command()
+def convert(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="a .safetensors, .keras, .h5 or .onnx model, or module:callable returning one"
+        ),
+    ],
+    target: Annotated[str, typer.Argument(help="a .safetensors, .keras, .h5 or .onnx file")],
+    reset: Annotated[bool, typer.Option("--reset", help="give an ONNX graph a reset mask")] = False,
+    unsafe: Annotated[
+        bool, typer.Option("--unsafe", help="let a Keras file that you trust run code")
+    ] = False,
+) -> None:
+    """Convert a model to or from Keras, ONNX and torch, and compare a run of both."""
+    from statewise.cli.convert import run
+
+    run(source, target, reset, unsafe)
+
+
+@app.command()
 def doctor(
     json: Annotated[bool, typer.Option("--json", help="print it as JSON")] = False,
 ) -> None:
