@@ -142,7 +142,8 @@ class _Flax(Subject):
         one = self.fresh()
         for _, part in nnx.iter_graph(one.model):
             if hasattr(part, "dtype") and isinstance(part, nnx.Module):
-                part.dtype = jnp.bfloat16  # type: ignore[attr-defined]
+                held: Any = part
+                held.dtype = jnp.bfloat16
         _, state = one._through(self.inputs.draw().astype(jnp.bfloat16))
         return {name: str(leaf.dtype) for name, leaf in self.leaves(state).items()}
 
