@@ -1,5 +1,7 @@
 """Every store obeys one contract."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -162,6 +164,24 @@ def test_a_file_survives_its_server(tmp_path: Path) -> None:
     again = SqliteStore(tmp_path / "s.db")
     assert again.get(A).data == b"kept"
     again.close()
+
+
+def test_a_killed_process_leaves_no_lease_behind(tmp_path: Path) -> None:
+    """What a server of this machine had can be claimed at once when its process is no more."""
+    script = (
+        "import sys; from statewise.serve.stores.sqlite import SqliteStore;"
+        "from statewise.serve.stores.base import Write; s = SqliteStore(sys.argv[1]);"
+        "s.beat('dead', 60); s.create(Write(('n', 'a'), 'dead', 0, b'0'))"
+    )
+    subprocess.run([sys.executable, "-c", script, tmp_path / "s.db"], check=True)
+    store = SqliteStore(tmp_path / "s.db")
+    assert store.claim(A, "me").owner == "me"
+    store.beat("alive", 60)
+    fence = store.create(write(B, owner="alive"))
+    with pytest.raises(Held):
+        store.claim(B, "me")
+    assert store.claim(B, "alive", fence).fence == fence
+    store.close()
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

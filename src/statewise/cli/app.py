@@ -105,6 +105,45 @@ def state(
 
 
 @app.command()
+def exam(
+    tasks: Annotated[
+        list[str] | None,
+        typer.Argument(help="anbn anbncn dyck1 reber recall order adding copy parity; all"),
+    ] = None,
+    cells: Annotated[str, typer.Option(help="of elman, lstm, gru")] = "elman,lstm,gru",
+    seeds: Annotated[int, typer.Option(help="trainings of each")] = 3,
+    units: Annotated[int, typer.Option(help="of the one layer")] = 16,
+    seconds: Annotated[float, typer.Option(help="of each training, at most")] = 20.0,
+    jobs: Annotated[int, typer.Option(help="processes at once; -1: one on each core")] = -1,
+    json: Annotated[bool, typer.Option("--json", help="print every training as JSON")] = False,
+) -> None:
+    """Let cells learn classic tasks of memory, and test how far they carry what they learned."""
+    from statewise.cli.exam import run
+
+    run(tasks or [], cells, seeds, units, seconds, jobs, json)
+
+
+@app.command()
+def convert(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="a .safetensors, .keras, .h5 or .onnx model, or module:callable returning one"
+        ),
+    ],
+    target: Annotated[str, typer.Argument(help="a .safetensors, .keras, .h5 or .onnx file")],
+    reset: Annotated[bool, typer.Option("--reset", help="give an ONNX graph a reset mask")] = False,
+    unsafe: Annotated[
+        bool, typer.Option("--unsafe", help="let a Keras file that you trust run code")
+    ] = False,
+) -> None:
+    """Convert a model to or from Keras, ONNX and torch, and compare a run of both."""
+    from statewise.cli.convert import run
+
+    run(source, target, reset, unsafe)
+
+
+@app.command()
 def doctor(
     json: Annotated[bool, typer.Option("--json", help="print it as JSON")] = False,
 ) -> None:
@@ -124,13 +163,20 @@ def check(
         str | None, typer.Option(help="carry, reset, or a JSON file of fact -> answer")
     ] = None,
     inputs: Annotated[str | None, typer.Option(help="rows,steps,features; ? for any")] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(help="of Keras: all, or tensorflow, torch, jax with commas between"),
+    ] = None,
+    unsafe: Annotated[bool, typer.Option(help="let a Keras file bring code of its own")] = False,
+    demo: Annotated[bool, typer.Option("--demo", help="ask Keras, torch and statewise")] = False,
+    html: Annotated[bool, typer.Option("--html", help="print the report as a page")] = False,
     json: Annotated[bool, typer.Option("--json", help="print the report as JSON")] = False,
 ) -> None:
     """Show what a model of any framework does with its state, by running it."""
     from statewise.cli.check import Options
     from statewise.cli.check import check as run
 
-    raise typer.Exit(run(Options(target, expect, inputs, json)))
+    raise typer.Exit(run(Options(target, expect, inputs, backend, unsafe, demo, html, json)))
 
 
 @app.command()

@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import signal
+import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,7 @@ def run(options: Options) -> None:
     except ImportError as error:
         raise MissingExtraError(error.name or "fastapi", "serve", "the server") from None
     _check(options)
+    listening = _listening(options.host, options.port)
     tokens = {} if options.token_file is None else read_tokens(options.token_file)
     models = [_served(text, options.capacity) for text in options.models]
     limits = Limits(
@@ -68,19 +70,18 @@ def run(options: Options) -> None:
     app = create_app(engine, Guards(tokens, options.max_body, options.timeout))
     _start_log(options.log_json)
 
+    port = listening.getsockname()[1]
+
     class Server(uvicorn.Server):
         async def startup(self, sockets: Any = None) -> None:
             await super().startup(sockets)
             if self.started:
-                port = self.servers[0].sockets[0].getsockname()[1]
                 named = ", ".join(served.name for served in models)
                 host = f"[{options.host}]" if ":" in options.host else options.host
                 print(f"serving {named} at http://{host}:{port}", flush=True)
 
     config = uvicorn.Config(
         app,
-        options.host,
-        options.port,
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=10,
@@ -89,12 +90,18 @@ def run(options: Options) -> None:
     # What uvicorn raises again once all is saved must not end the process by a signal.
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: None)
-    server = Server(config)
-    server.run()
-    if not server.started:
+    Server(config).run(sockets=[listening])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket that listens."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
         raise InputError(
-            f"cannot listen on {options.host}:{options.port}; choose another --host or --port"
-        )
+            f"cannot listen on {host}:{port} ({error.strerror}); choose another --host or --port"
+        ) from None
 
 
 def read_tokens(path: str | Path) -> dict[str, str]:

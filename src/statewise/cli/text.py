@@ -45,6 +45,9 @@ def train(
     learning_rate: Annotated[float, typer.Option(help="of Adam")] = 2e-3,
     validation: Annotated[float, typer.Option(help="share of the corpus held out")] = 0.05,
     every: Annotated[int, typer.Option(help="chunks between two reports")] = 200,
+    rare: Annotated[
+        float, typer.Option(help="replace characters seen less often in a million")
+    ] = 0.0,
     sample: Annotated[int, typer.Option(help="characters shown with each report")] = 120,
     seed: Annotated[int, typer.Option(help="of the first weights")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,
@@ -96,6 +99,7 @@ def train(
             chunk=chunk,
             learning_rate=learning_rate,
             every=every,
+            rare=rare,
             folder=out,
             resume=resume,
             on_report=report,

@@ -162,6 +162,21 @@ def _compare(module: Any, model: Any, source: str, last: bool) -> None:
     """Run both on the same inputs; raise where they differ."""
     import torch
 
+    off = torch_difference(module, model, last)
+    if not off <= (1e-8 if model._like.dtype == torch.float64 else 1e-5):
+        raise ConversionError(
+            f"{source} was taken apart, but its parts in order give something else than its "
+            f"forward (largest difference {off:.3g}): forward does more than calling them one "
+            "after the other; convert its recurrent parts by themselves"
+        )
+
+
+def torch_difference(module: Any, model: Any, last: bool | None = None) -> float:
+    """The largest difference between what a torch module and the model made of it give for the same
+    random inputs, relative to the largest output.
+    """
+    import torch
+
     inputs = model.architecture.inputs
     generator = torch.Generator().manual_seed(0)
     if isinstance(inputs, Tokens):
@@ -170,23 +185,20 @@ def _compare(module: Any, model: Any, source: str, last: bool) -> None:
         x = torch.randn(ROWS, STEPS, inputs.features, generator=generator, dtype=torch.float64)
         x = x.to(model._like.dtype)
     x = x.to(model._like.device)
+    ends = (False, True) if last is None else (last,)
     training, off = module.training, float("inf")
     module.eval()
     try:
         with torch.no_grad():
             y, _ = model(x)
             if isinstance(module, torch.nn.RNNCellBase):
-                x, y, last = x[:, 0], y[:, 0], False
+                x, y, ends = x[:, 0], y[:, 0], (False,)
             for turned in (False, True):
-                off = min(off, _difference(module, x, y, turned, last))
+                for end in ends:
+                    off = min(off, _difference(module, x, y, turned, end))
     finally:
         module.train(training)
-    if not off <= (1e-8 if y.dtype == torch.float64 else 1e-5):
-        raise ConversionError(
-            f"{source} was taken apart, but its parts in order give something else than its "
-            f"forward (largest difference {off:.3g}): forward does more than calling them one "
-            "after the other; convert its recurrent parts by themselves"
-        )
+    return off
 
 
 def _difference(module: Any, x: Any, y: Any, turned: bool, last: bool) -> float:

@@ -73,6 +73,7 @@ class Served:
         self.table = SlotTable(model, capacity)
         self.holders: list[Session | None] = [None] * capacity
         self.used = np.full(capacity, np.inf)  # Unix time; infinity where nobody is
+        self.created = np.zeros(capacity)
         self.dtype = np.dtype(model._executor.dtype)
         inputs = model.architecture.inputs
         self.features = inputs.features if isinstance(inputs, Vector) else None
@@ -236,9 +237,10 @@ class Served:
 
     # Who is in the table
 
-    def enter(self, session: Session, used: float) -> None:
+    def enter(self, session: Session, created: float, used: float) -> None:
         """A session that has opened a slot."""
-        self.holders[session.index], self.used[session.index] = session, used
+        index = session.index
+        self.holders[index], self.created[index], self.used[index] = session, created, used
 
     def leave(self, session: Session) -> None:
         """Give back a session's slot."""

@@ -29,7 +29,7 @@ from statewise.serve.errors import (
 from statewise.serve.keeper import Keeper
 from statewise.serve.models import Served
 from statewise.serve.records import Key, Record, Snapshot, encoded, packed, record, unpacked
-from statewise.serve.session import Job, Session
+from statewise.serve.session import Job, Session, place
 from statewise.serve.stats import Stats
 from statewise.serve.stores.base import Held, Kept, Row, Store, Write
 from statewise.state import State
@@ -88,7 +88,7 @@ class Residence:
         self.limits, self.stats, self._again = limits, stats, again
         self._batchers: dict[tuple[str, str], Batcher] = {}
         self._latest: dict[str, str] = {}
-        self._live: dict[Key, Session] = {}
+        self._live: dict[str, Session] = {}  # by `place`
         self._coming: dict[Key, asyncio.Task[Session]] = {}
         self._rooms: dict[tuple[str, str], asyncio.Lock] = {}
         self._epoch, self._beaten = 0, float("-inf")
@@ -145,7 +145,7 @@ class Residence:
 
     def here(self, key: Key) -> Session | None:
         """A session in memory that is certainly this server's."""
-        session = self._live.get(key)
+        session = self._live.get(place(key))
         if session is None or session.epoch != self._epoch or self._lapsed:
             return None
         return session
@@ -175,7 +175,7 @@ class Residence:
     async def _bring(self, key: Key) -> Session:
         if self._lapsed:
             await self._beat()
-        mine = self._live.get(key)
+        mine = self._live.get(place(key))
         fence = None if mine is None else mine.fence
         row = await self._claimed(key, fence)
         if mine is not None and mine.slot is not None:
@@ -221,8 +221,8 @@ class Residence:
         await self._make_room(served)
         slot = served.table.open(state)
         session = Session(key, served, slot, kept, fence, self._epoch)
-        self._live[key] = session
-        served.enter(session, time.time())
+        self._live[session.place] = session
+        served.enter(session, kept.created, time.time())
         return session
 
     async def _make_room(self, served: Served) -> None:
@@ -252,9 +252,9 @@ class Residence:
             for session in sessions:
                 self.batcher(session).release(session)
             raise
-        stale = {session.key for (session, _), ok in zip(kept, done, strict=True) if not ok}
+        stale = {session.place for (session, _), ok in zip(kept, done, strict=True) if not ok}
         for session in sessions:
-            if session.waiting and session.key not in stale:
+            if session.waiting and session.place not in stale:
                 self.batcher(session).release(session)
             else:
                 self.stats.spills += 1
@@ -268,8 +268,8 @@ class Residence:
 
     def drop(self, session: Session) -> None:
         """Take a session out of memory; steps that wait for it look for it again."""
-        if self._live.get(session.key) is session:
-            del self._live[session.key]
+        if self._live.get(session.place) is session:
+            del self._live[session.place]
         if session.slot is not None:
             session.served.leave(session)
         waiting, session.waiting, session.busy = session.waiting, None, False
@@ -348,7 +348,7 @@ class Residence:
         slot = target.table.open(state)
         moved = Session(session.key, target, slot, kept, fence, session.epoch)
         moved.answer, moved.dirty, moved.busy = None, True, True
-        target.enter(moved, used)
+        target.enter(moved, kept.created, used)
         try:
             [done] = await self.keeper.save([(moved, packed(state))])
         except BaseException:
@@ -358,7 +358,7 @@ class Residence:
             target.leave(moved)
             self.drop(session)
             raise taken(session)
-        self._live[session.key] = moved
+        self._live[session.place] = moved
         self.drop(session)
         self.free(moved)
 
@@ -465,7 +465,7 @@ class Residence:
 
     async def _expire_due(self) -> None:
         for key in await self.keeper.call(self.keeper.store.due, time.time(), 256):
-            session = self._live.get(key)
+            session = self._live.get(place(key))
             if session is not None and session.expires and session.expires > time.time():
                 session.dirty = True
                 await self._write_all([] if session.busy else [session])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import sys
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -52,20 +53,26 @@ class StepResult:
     replayed: bool = False
 
 
+def place(key: Key) -> str:
+    """A key as one string, which takes less memory; a namespace has no slash."""
+    return f"{key[0]}/{key[1]}"
+
+
 class Session:
-    """A session in memory. `slot` is None once it has left."""
+    """A session in memory. `slot` is None once it has left. There may be very many: what is a
+    number lies in columns beside the table.
+    """
 
     __slots__ = (
         "answer",
         "busy",
-        "created",
         "dirty",
         "durability",
         "epoch",
         "fence",
         "inputs",
-        "key",
         "known",
+        "place",
         "position",
         "served",
         "slot",
@@ -76,14 +83,20 @@ class Session:
     def __init__(
         self, key: Key, served: Served, slot: int, record: Record, fence: int, epoch: int
     ) -> None:
-        self.key, self.served, self.fence, self.epoch = key, served, fence, epoch
+        self.place, self.served, self.fence, self.epoch = place(key), served, fence, epoch
         self.slot: int | None = slot
         self.position, self.answer, self.known = record.position, record.answer, record.known
         self.inputs = record.inputs
-        self.created, self.ttl = record.created, record.ttl
-        self.durability = record.durability
+        self.ttl = record.ttl
+        self.durability = sys.intern(record.durability)
         self.dirty = self.busy = False
         self.waiting: deque[Job | asyncio.Future[None]] | None = None
+
+    @property
+    def key(self) -> Key:
+        """Its namespace and its id."""
+        namespace, _, name = self.place.partition("/")
+        return namespace, name
 
     @property
     def index(self) -> int:
@@ -119,7 +132,7 @@ class Session:
             self.answer,
             self.known,
             self.inputs,
-            self.created,
+            float(self.served.created[self.index]),
             self.used,
             self.ttl,
             self.durability,

@@ -39,6 +39,7 @@ class Options:
     folder: str | Path | None
     resume: bool
     validation: str | Sequence[str] | float
+    rare: float
 
     def check(self) -> None:
         """Raise unless they can be used; what goes to `fit` is checked there."""
@@ -83,7 +84,7 @@ def learn(
     """`TextModel.fit`."""
     options.check()
     learned, held_out = _parts(_listed(texts), options.validation)
-    vocabulary = Vocabulary.of(learned, model.level)
+    vocabulary = Vocabulary.of(learned, model.level, options.rare)
     streams = _streams(vocabulary, learned, options)
     validation = _validation(vocabulary, held_out, options)
     torchs = nn.Model(model._architecture(len(vocabulary)), seed=model.seed)

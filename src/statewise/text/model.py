@@ -88,6 +88,7 @@ class TextModel:
         chunk: int = 128,
         learning_rate: float = 2e-3,
         every: int = 200,
+        rare: float = 0,
         folder: str | Path | None = None,
         resume: bool = False,
         on_report: Callable[[Report], object] | None = None,
@@ -105,6 +106,8 @@ class TextModel:
             chunk: steps of truncated backpropagation.
             learning_rate: of Adam.
             every: measure, save and report after this many chunks, an entry of the history each.
+            rare: leave characters seen less often than this many times in a million to the
+                replacement character, which so learns what a strange one means.
             folder: where to keep the best model, and the run, as learning goes on.
             resume: go on with the run in the folder, if there is one.
             on_report: called with each report; `model` is then the best model so far.
@@ -120,7 +123,7 @@ class TextModel:
         from statewise.text.learning import Options, learn
 
         options = Options(
-            epochs, minutes, lanes, chunk, learning_rate, every, folder, resume, validation
+            epochs, minutes, lanes, chunk, learning_rate, every, folder, resume, validation, rare
         )
         return learn(self, texts, options, on_report)
 

@@ -49,7 +49,7 @@ class Vocabulary:
             raise DataError("every character of a vocabulary is there once")
 
     @classmethod
-    def of(cls, texts: Iterable[str], level: Level = "char", rare: int = 1) -> Vocabulary:
+    def of(cls, texts: Iterable[str], level: Level = "char", rare: float = 0) -> Vocabulary:
         """The vocabulary of texts.
 
         Arguments:

@@ -6,6 +6,8 @@ the operating system only.
 
 from __future__ import annotations
 
+import os
+import socket
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -24,7 +26,9 @@ CREATE TABLE IF NOT EXISTS sessions (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS expiring ON sessions (expires) WHERE expires IS NOT NULL;
 CREATE INDEX IF NOT EXISTS leaving ON sessions (gone) WHERE gone IS NOT NULL;
-CREATE TABLE IF NOT EXISTS owners (owner TEXT PRIMARY KEY, until REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS owners (
+    owner TEXT PRIMARY KEY, until REAL NOT NULL, host TEXT NOT NULL, pid INTEGER NOT NULL
+);
 CREATE TABLE IF NOT EXISTS snapshots (
     number INTEGER PRIMARY KEY, namespace TEXT NOT NULL, name TEXT NOT NULL, session TEXT NOT NULL,
     data BLOB NOT NULL, UNIQUE (namespace, name)
@@ -77,7 +81,8 @@ class SqliteStore:
 
     def beat(self, owner: str, seconds: float) -> None:
         with self._transaction(sync=False) as db:
-            db.execute("REPLACE INTO owners VALUES (?, ?)", (owner, time.time() + seconds))
+            row = (owner, time.time() + seconds, socket.gethostname(), os.getpid())
+            db.execute("REPLACE INTO owners VALUES (?, ?, ?, ?)", row)
             db.execute("DELETE FROM owners WHERE until < ?", (time.time() - 86400,))
 
     def release(self, owner: str) -> None:
@@ -91,17 +96,30 @@ class SqliteStore:
                 return None
             if row.owner == owner and row.fence == fence:
                 return row
-            if row.owner != owner:
-                lives = db.execute(
-                    "SELECT 1 FROM owners WHERE owner = ? AND until > ?", (row.owner, time.time())
-                ).fetchone()
-                if lives:
-                    raise Held(row.owner)
+            if row.owner != owner and self._lives(row.owner):
+                raise Held(row.owner)
             db.execute(
                 "UPDATE sessions SET owner = ?, fence = fence + 1 WHERE namespace = ? AND id = ?",
                 (owner, *key),
             )
             return Row(key, owner, row.fence + 1, row.data)
+
+    def _lives(self, owner: str) -> bool:
+        """Whether an owner's lease holds. That of a process of this host which is no more does
+        not; should it live after all, where it cannot be seen, its fence refuses what it writes.
+        """
+        found = self._db.execute(
+            "SELECT host, pid FROM owners WHERE owner = ? AND until > ?", (owner, time.time())
+        ).fetchone()
+        if found is None or os.name != "posix" or found[0] != socket.gethostname():
+            return found is not None
+        try:
+            os.kill(found[1], 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            pass  # somebody else's, and alive
+        return True
 
     def create(self, write: Write, limit: int | None = None, sync: bool = True) -> int | None:
         with self._transaction(sync) as db:
