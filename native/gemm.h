@@ -3,7 +3,7 @@
 constexpr i64 depth_block = 512;  // of a panel: 128 KB at 64 columns, within a second-level cache
 
 static void gemm(const Panels& b, i64 rows, const float* const* a, i64 first, i64 last,
-                 const float* bias, bool add, float* const* out, i64 columns) {
+                 const float* bias, bool add, bool turned, float* const* out, i64 columns) {
   const int step = tile_rows(int(b.vectors));
   // As many rows at a time as stay in the second-level cache while the panels pass by.
   i64 group = 65536 / (b.depth > 0 ? b.depth : 1) / step * step;
@@ -12,7 +12,8 @@ static void gemm(const Panels& b, i64 rows, const float* const* a, i64 first, i6
   const float* shifted[most_rows];
   for (i64 start = 0; start < rows; start += group) {
     const i64 stop = least(rows, start + group);
-    for (i64 p = first; p < last; ++p) {
+    for (i64 q = first; q < last; ++q) {
+      const i64 p = turned ? first + last - 1 - q : q;
       i64 k = 0;
       do {
         const i64 depth = least(depth_block, b.depth - k);
@@ -44,29 +45,28 @@ static void gemm(const Panels& b, i64 rows, const float* const* a, i64 first, i6
   }
 }
 
-// Weight gradients: rows of time and batch are summed over, in chunks packed for the tile.
+// Weight gradients: rows of time and batch are summed over, in chunks whose right side is packed.
 
-constexpr int tn_rows = many_registers ? 6 : 5;
-constexpr int tn_vectors = many_registers ? 4 : 2;
+constexpr int tn_rows = many_registers ? 6 : 3;
+constexpr int tn_vectors = 4;
 constexpr i64 tn_chunk = 128;
+static_assert(tn_rows <= tn_slack, "a tile reads so far behind the columns asked for");
 
-static i64 tn_work(i64 n) {
-  const i64 groups = (n + tn_rows - 1) / tn_rows;
-  return tn_chunk * (groups * tn_rows + tn_vectors * V) + 2 * V;
-}
+static i64 tn_work() { return tn_chunk * tn_vectors * V; }
 
-// sums[tn_rows][N] over rows r of a[r][tn_rows] * b[r][N], both packed.
+// sums[tn_rows][N] over rows r of a[r][at + i] * b[r][N].
 template <int N>
-static void tn_tile(vf* sums, const float* a, const float* b, i64 rows) {
+static void tn_tile(vf* sums, const float* const* a, i64 at, const float* b, i64 rows) {
   vf acc[tn_rows][N] = {};
 #pragma GCC unroll 1
-  for (i64 r = 0; r < rows; ++r, a += tn_rows, b += N * V) {
+  for (i64 r = 0; r < rows; ++r, b += N * V) {
+    const float* left = a[r] + at;
     vf right[N];
 #pragma GCC unroll 8
     for (int j = 0; j < N; ++j) right[j] = load(b + j * V);
 #pragma GCC unroll 8
     for (int i = 0; i < tn_rows; ++i) {
-      const vf factor = splat(a[i]);
+      const vf factor = splat(left[i]);
 #pragma GCC unroll 8
       for (int j = 0; j < N; ++j) acc[i][j] += right[j] * factor;
     }
@@ -77,54 +77,40 @@ static void tn_tile(vf* sums, const float* a, const float* b, i64 rows) {
     for (int j = 0; j < N; ++j) sums[i * N + j] = acc[i][j];
 }
 
-static constexpr void (*tn_tiles[4])(vf*, const float*, const float*, i64) = {
-    tn_tile<1>, tn_tile<2>, tn_tile<tn_vectors == 2 ? 2 : 3>, tn_tile<tn_vectors>};
+static constexpr void (*tn_tiles[4])(vf*, const float* const*, i64, const float*, i64) = {
+    tn_tile<1>, tn_tile<2>, tn_tile<3>, tn_tile<4>};
 
-// Groups of tn_rows columns, each with its rows one after the other.
-static void tn_pack(float* to, i64 rows, const float* const* a, i64 offset, i64 n) {
-  for (i64 first = 0; first < n; first += tn_rows, to += tn_chunk * tn_rows) {
-    const i64 width = n - first;
-    float* row = to;
-    for (i64 r = 0; r < rows; ++r, row += tn_rows) {
-      const float* from = a[r] + offset + first;
-      if (width >= tn_rows)
-        __builtin_memcpy(row, from, tn_rows * sizeof(float));
-      else
-        for (i64 i = 0; i < tn_rows; ++i) row[i] = i < width ? from[i] : 0.0f;
-    }
-  }
-}
-
-static void gemm_tn(i64 rows, const float* const* a, i64 offset, i64 n, const float* const* b,
-                    i64 m, float* C, i64 stride, float* work) {
-  const i64 groups = (n + tn_rows - 1) / tn_rows;
-  float* right = work;
-  float* left = work + tn_chunk * tn_vectors * V;
+static void gemm_tn(i64 rows, const float* const* a, const Product* products, i64 count, i64 n,
+                    const float* const* b, i64 m, float* work) {
   vf sums[tn_rows * tn_vectors];
-  for (i64 start = 0; start < rows; start += tn_chunk) {
-    const i64 count = least(tn_chunk, rows - start);
-    tn_pack(left, count, a + start, offset, n);
+  const i64 all = (m + V - 1) / V, panels = (all + tn_vectors - 1) / tn_vectors;
+  const i64 most = panels ? (all + panels - 1) / panels : 1;
+  i64 start = 0;
+  do {
+    const i64 depth = least(tn_chunk, rows - start);
     i64 vectors;
     for (i64 column = 0; column < m; column += vectors * V) {
-      vectors = least(tn_vectors, (m - column + V - 1) / V);
-      float* packed = right;
-      for (i64 r = 0; r < count; ++r)
+      vectors = least(most, (m - column + V - 1) / V);
+      float* packed = work;
+      for (i64 r = 0; r < depth; ++r)
         for (i64 j = 0; j < vectors; ++j, packed += V) {
           const i64 at = column + j * V;
           store(packed, load(b[start + r] + at, m - at));
         }
-      for (i64 g = 0; g < groups; ++g) {
-        tn_tiles[vectors - 1](sums, left + g * tn_chunk * tn_rows, right, count);
-        const i64 height = least(tn_rows, n - g * tn_rows);
-        for (i64 i = 0; i < height; ++i)
-          for (i64 j = 0; j < vectors; ++j) {
-            const i64 at = column + j * V;
-            float* to = C + (g * tn_rows + i) * stride + at;
-            store(to, load(to, m - at) + sums[i * vectors + j], m - at);
-          }
-      }
+      for (i64 p = 0; p < count; ++p)
+        for (i64 row = 0; row < n; row += tn_rows) {
+          tn_tiles[vectors - 1](sums, a + start, products[p].offset + row, work, depth);
+          for (i64 i = 0; i < least(tn_rows, n - row); ++i)
+            for (i64 j = 0; j < vectors; ++j) {
+              const i64 at = column + j * V;
+              float* to = products[p].C + (row + i) * m + at;
+              const vf sum = sums[i * vectors + j];
+              store(to, start ? load(to, m - at) + sum : sum, m - at);
+            }
+        }
     }
-  }
+    start += depth;
+  } while (start < rows);
 }
 
 static void column_sums(i64 rows, const float* const* a, i64 offset, i64 n, float* out) {

@@ -198,7 +198,7 @@ def _forward(
     kernel: str,
     save: bool,
 ) -> list[Tensor | None]:
-    packed = _layer(kernel, W, R, b, m, backward=False)
+    packed = _layer(kernel, W, R, b, m)
     made = packed.forward(*map(_numpy, (x, h, c, reset, h_init, c_init, lengths)), save)
     return [None if array is None else torch.from_numpy(array) for array in made]
 
@@ -217,7 +217,7 @@ def _backward(
     dy, dh, dc = gradients
     if c is None:
         cells = dc = None
-    packed = _layer(kernel, W, R, b, m, backward=True)
+    packed = _layer(kernel, W, R, b, m, backward=True, toward_inputs=inputs)
     arrays = [x, h, c, reset, h_init, c_init, lengths, y, gates, cells, dy, dh, dc]
     made = packed.backward(*map(_numpy, arrays), inputs)
     return [None if array is None else torch.from_numpy(array) for array in made]
@@ -239,9 +239,7 @@ def _numpy(tensor: Tensor | None) -> Any:
     return None if tensor is None else tensor.detach().numpy()
 
 
-def _layer(kernel: str, W: Any, R: Any, b: Any, m: Any, backward: bool) -> Any:
+def _layer(kernel: str, W: Any, R: Any, b: Any, m: Any, **packing: bool) -> Any:
     # Packed anew at every call: a weight can change in ways that torch does not count.
     arrays = [_numpy(tensor) for tensor in (W, R, b, m)]
-    return kernels.native().Layer(
-        kernel, W.shape[1], R.shape[1], *arrays, half=False, backward=backward
-    )
+    return kernels.native().Layer(kernel, W.shape[1], R.shape[1], *arrays, **packing)
