@@ -15,8 +15,7 @@ INLINE void from_inputs(const CellWeights& w, const StepRows& rows, i64 i, int m
 static void lstm(const CellWeights& w, const StepRows& rows, i64 first, i64 last) {
   constexpr int step = tile_rows(4);
   vf sums[step * 4];
-  for (i64 q = first; q < last; ++q) {
-    const i64 p = rows.turned ? first + last - 1 - q : q;
+  for (i64 p = first; p < last; ++p)
     for (i64 i = 0; i < rows.count; i += step) {
       const int m = int(least(step, rows.count - i));
       from_inputs(w, rows, i, m, p, sums);
@@ -37,14 +36,12 @@ static void lstm(const CellWeights& w, const StepRows& rows, i64 first, i64 last
         }
       }
     }
-  }
 }
 
 static void gru_after(const CellWeights& w, const StepRows& rows, i64 first, i64 last) {
   constexpr int step = tile_rows(3);
   vf ahead[step * 3], sums[step * 3];
-  for (i64 q = first; q < last; ++q) {
-    const i64 p = rows.turned ? first + last - 1 - q : q;
+  for (i64 p = first; p < last; ++p)
     for (i64 i = 0; i < rows.count; i += step) {
       const int m = int(least(step, rows.count - i));
       const i64 unit = p * V, n = w.units - unit;
@@ -70,7 +67,6 @@ static void gru_after(const CellWeights& w, const StepRows& rows, i64 first, i64
         }
       }
     }
-  }
 }
 
 // First half of a step with the reset before the product: the gates, and r h of these units.
@@ -78,8 +74,7 @@ static void gru_after(const CellWeights& w, const StepRows& rows, i64 first, i64
 static void gru_before_gates(const CellWeights& w, const StepRows& rows, i64 first, i64 last) {
   constexpr int step = tile_rows(3);
   vf ahead[step * 3], sums[step * 2];
-  for (i64 q = first; q < last; ++q) {
-    const i64 p = rows.turned ? first + last - 1 - q : q;
+  for (i64 p = first; p < last; ++p)
     for (i64 i = 0; i < rows.count; i += step) {
       const int m = int(least(step, rows.count - i));
       const i64 unit = p * V, n = w.units - unit;
@@ -102,14 +97,12 @@ static void gru_before_gates(const CellWeights& w, const StepRows& rows, i64 fir
         }
       }
     }
-  }
 }
 
 static void gru_before_candidate(const CellWeights& w, const StepRows& rows, i64 first, i64 last) {
   constexpr int step = tile_rows(1);
   vf sums[step];
-  for (i64 q = first; q < last; ++q) {
-    const i64 p = rows.turned ? first + last - 1 - q : q;
+  for (i64 p = first; p < last; ++p)
     for (i64 i = 0; i < rows.count; i += step) {
       const int m = int(least(step, rows.count - i));
       const i64 unit = p * V, n = w.units - unit;
@@ -123,14 +116,12 @@ static void gru_before_candidate(const CellWeights& w, const StepRows& rows, i64
         if (rows.save) store(gates, candidate);
       }
     }
-  }
 }
 
 static void elman(const CellWeights& w, const StepRows& rows, i64 first, i64 last) {
   const int step = tile_rows(int(w.R.vectors));
   vf sums[most_rows * 4];
-  for (i64 q = first; q < last; ++q) {
-    const i64 p = rows.turned ? first + last - 1 - q : q;
+  for (i64 p = first; p < last; ++p)
     for (i64 i = 0; i < rows.count; i += step) {
       const int m = int(least(step, rows.count - i));
       from_inputs(w, rows, i, m, p, sums);
@@ -145,5 +136,4 @@ static void elman(const CellWeights& w, const StepRows& rows, i64 first, i64 las
           if (rows.save) store(rows.gates[i + r] + unit, w.relu ? a : h);
         }
     }
-  }
 }

@@ -16,7 +16,6 @@ struct Shared {
   const Sequence& job;
   const Gradients& out;
   float* sums;        // (rows * steps, stride): gradients of the gates' sums
-  i64 stride;
   float *dh, *dc, *drh;  // (rows, pad)
   const float* zeros;
   std::vector<const float*> sums_rows, x, h, remembered;
@@ -68,7 +67,7 @@ void step_back(const Shared& all, StepPointers& p, i64 t, Range rows, Range unit
     p.dh[count] = all.dh + row * layer.pad;
     p.dc[count] = all.dc + row * layer.pad;
     p.saved[count] = job.gates + at * layer.stride;
-    p.gates[count] = all.sums + at * all.stride;
+    p.gates[count] = all.sums + at * layer.stride;
     p.h_before[count] = job.h_before(row, t, all.zeros);
     p.drh_out[count] = all.drh + row * layer.pad;
     p.drh[count] = p.drh_out[count];
@@ -84,8 +83,8 @@ void step_back(const Shared& all, StepPointers& p, i64 t, Range rows, Range unit
                       p.h_before.data(), p.drh.data()};
   const auto product = [&](const Panels& matrix, i64 slot, bool add, float* const* out) {
     for (i64 i = 0; i < count; ++i) p.product[i] = p.gates[i] + slot * layer.pad;
-    kernels.gemm(matrix, count, p.product.data(), panels.first, panels.last, nullptr, add,
-                 t % 2 != 0, out, layer.units);
+    kernels.gemm(matrix, count, p.product.data(), panels.first, panels.last, nullptr, add, out,
+                 layer.units);
   };
   const Range u = units;
   switch (layer.cell) {
@@ -175,14 +174,6 @@ void steps_back(const Shared& all, Range rows, const Member& team) {
     step_back(all, pointers, t, rows, units, panels, team);
 }
 
-// Floats between rows of the sums: an odd number of cache lines, so that one column of many rows
-// does not fall on the same few lines of the cache, and room behind the last for `gemm_tn`.
-i64 sums_stride(const Layer& layer) {
-  constexpr i64 line = i64(alignment / sizeof(float));
-  const i64 lines = (layer.stride + tn_slack + line - 1) / line;
-  return (lines | 1) * line;
-}
-
 }  // namespace
 
 void run_backward(const Sequence& job, const Gradients& out) {
@@ -190,15 +181,14 @@ void run_backward(const Sequence& job, const Gradients& out) {
   const Kernels& kernels = layer.kernels;
   const i64 state = job.rows * layer.pad, steps = job.rows * job.steps;
   const Division division = divide(job.rows, job.steps, 3 * layer.bytes());
-  const std::size_t each = rounded(std::size_t(kernels.tn_work()) * sizeof(float));
-  const i64 stride = sums_stride(layer);
+  const std::size_t each = rounded(std::size_t(kernels.tn_work(4, layer.units)) * sizeof(float));
   const Buffer carried(std::size_t(3 * state + layer.units) * sizeof(float));
   float* dh = carried.floats();
   // Every thread's work, and then the gradients of all sums, whose padding the kernels clear.
   char* block = scratch(each * std::size_t(division.threads) +
-                        std::size_t(steps * stride) * sizeof(float));
+                        std::size_t(steps * layer.stride) * sizeof(float));
   float* sums = reinterpret_cast<float*>(block + each * std::size_t(division.threads));
-  Shared all{job, out, sums, stride, dh, dh + state, dh + 2 * state, dh + 3 * state,
+  Shared all{job, out, sums, dh, dh + state, dh + 2 * state, dh + 3 * state,
              {}, {}, {}, {}, {}};
   for (i64 row = 0; row < job.rows; ++row) {
     copy_or_clear(all.dh + row * layer.pad, out.dh ? out.dh + row * layer.units : nullptr,
@@ -207,7 +197,7 @@ void run_backward(const Sequence& job, const Gradients& out) {
                   layer.units);
     for (i64 t = 0; t < job.length(row); ++t) {
       const i64 at = row * job.steps + t;
-      all.sums_rows.push_back(all.sums + at * stride);
+      all.sums_rows.push_back(all.sums + at * layer.stride);
       all.x.push_back(job.x + at * layer.inputs);
       all.h.push_back(job.h_before(row, t, all.zeros));
       if (layer.cell == Cell::gru_before)
@@ -234,7 +224,7 @@ void run_backward(const Sequence& job, const Gradients& out) {
     divided(division.threads, groups, [&](i64 index, int) {
       const Range mine = part(i64(all.sums_rows.size()), index, groups);
       kernels.gemm(layer.W_back, mine.count(), all.sums_rows.data() + mine.first, 0,
-                   layer.W_back.count, nullptr, false, false, all.dx.data() + mine.first,
+                   layer.W_back.count, nullptr, false, all.dx.data() + mine.first,
                    layer.inputs);
     });
   for (i64 row = 0; row < job.rows; ++row) {

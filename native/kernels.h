@@ -52,7 +52,6 @@ struct StepRows {
   float* const* c_out;  // may be c itself
   float* const* rh;     // GRU before: r h, every unit of it
   bool save;            // leave in `gates` what backward needs
-  bool turned;          // last panel first: the end of what a step read is still in the cache
 };
 
 // Columns of the left side of a product over rows, and where their sums go: C (n, m).
@@ -75,22 +74,19 @@ struct BackRows {
   const float* const* drh;
 };
 
-constexpr i64 tn_slack = 8;
-
 struct Kernels {
   const char* name;
   int width;          // floats in a vector
   int plain_vectors;  // vectors in a panel of a plain matrix
 
-  // out[row][column] = bias + sum over k of a[row][k] * panel[k][column], or += with `add`; last
-  // panel first where `turned`.
+  // out[row][column] = bias + sum over k of a[row][k] * panel[k][column], or += with `add`.
   void (*gemm)(const Panels&, i64 rows, const float* const* a, i64 first, i64 last,
-               const float* bias, bool add, bool turned, float* const* out, i64 columns);
-  // C[n][m] = sum over rows of a[row][offset + n] * b[row][m], for each product. `work` holds
-  // `tn_work()` floats; up to `tn_slack` floats behind the columns of `a` are read.
+               const float* bias, bool add, float* const* out, i64 columns);
+  // C[n][m] = sum over rows of a[row][offset + n] * b[row][m], for each product. Columns of `a` are
+  // read up to a whole vector. `work` holds `tn_work(count, n)` floats.
   void (*gemm_tn)(i64 rows, const float* const* a, const Product* products, i64 count, i64 n,
                   const float* const* b, i64 m, float* work);
-  i64 (*tn_work)();
+  i64 (*tn_work)(i64 count, i64 n);
   // out[n] += sum over rows of a[row][offset + n].
   void (*column_sums)(i64 rows, const float* const* a, i64 offset, i64 n, float* out);
 

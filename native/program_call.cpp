@@ -137,8 +137,7 @@ void Program::call_team(const CallJob& job, const CallWork& work, const Member& 
         from[count] = x + (row * job.steps + t) * last_width_;
         to[count] = job.y + (row * job.steps + t) * width;
       }
-    kernels.gemm(linear_, count, from, 0, linear_.count, linear_bias_, false, false, to,
-                 width);
+    kernels.gemm(linear_, count, from, 0, linear_.count, linear_bias_, false, to, width);
   } else if (blocks.empty()) {
     for (i64 row = mine.first; row < mine.last; ++row)
       std::memcpy(job.y + row * job.steps * width, x + row * job.steps * width,

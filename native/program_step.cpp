@@ -95,7 +95,7 @@ void Program::step_rows(const StepJob& job, StepWork work, Range rows, const Mem
       }
       const Range panels = share(layer.weights.R.count, team);
       layer.step({count, work.x, work.h, work.c, work.gates_rows, work.h_out, work.c_out,
-                  work.rh_rows, false, false},
+                  work.rh_rows, false},
                  panels, team);
       team.wait();
       for (i64 i = 0; waits && i < count; ++i) {
@@ -131,7 +131,7 @@ void Program::step_rows(const StepJob& job, StepWork work, Range rows, const Mem
     for (i64 i = 0; i < count; ++i) work.h_out[i] = job.y + (rows.first + i) * width;
     const Range panels = share(linear_.count, team);
     kernels.gemm(linear_, count, work.x, panels.first, panels.last, linear_bias_, false,
-                 false, work.h_out, width);
+                 work.h_out, width);
   } else if (blocks.empty()) {
     for (i64 i = 0; i < count && team.index == 0; ++i)
       std::memcpy(job.y + (rows.first + i) * width, work.x[i], std::size_t(width) * sizeof(float));

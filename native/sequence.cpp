@@ -113,7 +113,7 @@ void forward(const Sequence& job, Range rows, const Member& team, char* block, f
           work.product[count] = gates_row(row, t);
         }
       layer.kernels.gemm(layer.weights.W, count, work.x, mine.blocks.first, mine.blocks.last,
-                         layer.weights.bias, false, false, work.product, layer.stride);
+                         layer.weights.bias, false, work.product, layer.stride);
     }
     for (i64 t = start; t < stop; ++t) {
       i64 count = 0;
@@ -135,7 +135,7 @@ void forward(const Sequence& job, Range rows, const Member& team, char* block, f
       }
       if (!count) break;
       layer.step({count, products_ahead ? nullptr : work.x, work.h, work.c_in, work.gates,
-                  work.h_out, work.c_out, work.rh, job.gates != nullptr, t % 2 != 0},
+                  work.h_out, work.c_out, work.rh, job.gates != nullptr},
                  mine.blocks, team);
       team.wait();
     }
