@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS := --numprocesses logical --maxprocesses 4 --dist worksteal
 
-.PHONY: install test test-pure lint types imports bench bench-kernels sanitize clean
+.PHONY: install test test-pure test-interop lint types imports bench bench-kernels bench-text sanitize clean
 
 install: $(VENV)/installed
 
@@ -22,7 +22,18 @@ test-pure: install
 	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
 		> "$$(build/pure/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shared.pth"
 	build/pure/bin/python -c 'from statewise import kernels as k; assert not k.available()'
-	build/pure/bin/python -m pytest $(WORKERS)
+	build/pure/bin/python -m pytest $(WORKERS) $(PURE_TESTS)
+
+# The bridges to other frameworks, in a third environment: what they pull in stays out of the others.
+# There, a bridge that cannot be tested fails instead of being skipped.
+test-interop: install
+	$(PYTHON) -m venv --clear build/interop
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+		> "$$(build/interop/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shared.pth"
+	build/interop/bin/pip install --quiet --constraint constraints.txt \
+		keras tensorflow-cpu onnx onnxruntime openvino jax flax
+	STATEWISE_REQUIRE_BRIDGES=1 KERAS_BACKEND=torch build/interop/bin/python -m pytest $(WORKERS) \
+		$(wildcard tests/interop tests/check)
 
 lint: install
 	$(BIN)/ruff check
@@ -43,6 +54,11 @@ bench: install
 bench-kernels: install
 	$(BIN)/pip install --quiet --constraint constraints.txt onnx onnxruntime
 	$(BIN)/python benchmarks/kernels.py
+
+# Learning and writing text beside torch by hand; STATEWISE_DATA is a folder with tinyshakespeare.txt.
+bench-text: install
+	$(BIN)/pip install --quiet --constraint constraints.txt onnx onnxruntime
+	$(BIN)/python benchmarks/text.py
 
 # The kernels' tests with memory and arithmetic checked; a second build, beside the installed one.
 sanitize: install

@@ -70,3 +70,64 @@ def session(
 def _stacked(array: np.ndarray, gates: tuple[int, ...], units: int) -> np.ndarray:
     parts = array.reshape(len(gates), units, *array.shape[1:])
     return np.ascontiguousarray(parts[list(gates)].reshape(array.shape))
+
+
+def text_step(hand: Any) -> Callable[[np.ndarray, list[np.ndarray]], list[np.ndarray]]:
+    """One step of a model of text with LSTM layers, as one graph: (token (1, 1), the h and c of
+    each layer) -> scores and the same again.
+    """
+    import onnxruntime
+    from onnx import TensorProto, helper, numpy_helper
+
+    arrays = {name: own.detach().numpy() for name, own in hand.state_dict().items()}
+    units, layers = hand.lstm.hidden_size, hand.lstm.num_layers
+    held = {"E": arrays["table.weight"], "V": np.ascontiguousarray(arrays["linear.weight"].T)}
+    held["v"] = arrays["linear.bias"]
+    nodes = [helper.make_node("Gather", ["E", "token"], ["x0"])]
+    ends = []
+    for layer in range(layers):
+        for name, own in (("W", "weight_ih"), ("R", "weight_hh")):
+            array = arrays[f"lstm.{own}_l{layer}"]
+            held[f"{name}{layer}"] = _stacked(array, GATES["LSTM"], units)[None]
+        biases = [
+            _stacked(arrays[f"lstm.{own}_l{layer}"], GATES["LSTM"], units)
+            for own in ("bias_ih", "bias_hh")
+        ]
+        held[f"b{layer}"] = np.concatenate(biases)[None]
+        ends += [f"h{layer}_end", f"c{layer}_end"]
+        parts = [f"{name}{layer}" for name in ("x", "W", "R", "b")]
+        nodes += [
+            helper.make_node(
+                "LSTM",
+                [*parts, "", f"h{layer}", f"c{layer}"],
+                [f"y{layer}", *ends[-2:]],
+                hidden_size=units,
+            ),
+            helper.make_node("Squeeze", [f"y{layer}", "axis"], [f"x{layer + 1}"]),
+        ]
+    held["axis"] = np.array([1])
+    nodes += [
+        helper.make_node("MatMul", [f"x{layers}", "V"], ["z"]),
+        helper.make_node("Add", ["z", "v"], ["scores"]),
+    ]
+    value, number = helper.make_tensor_value_info, TensorProto.FLOAT
+    begins = [name.removesuffix("_end") for name in ends]
+    graph = helper.make_graph(
+        nodes,
+        "text",
+        [
+            value("token", TensorProto.INT64, [1, 1]),
+            *(value(name, number, [1, 1, units]) for name in begins),
+        ],
+        [value("scores", number, None), *(value(name, number, None) for name in ends)],
+        [numpy_helper.from_array(array, name) for name, array in held.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    made = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    return lambda token, state: list(
+        made.run(None, {"token": token, **dict(zip(begins, state, strict=True))})
+    )

@@ -9,6 +9,7 @@ from statewise.cells import (
     GRU,
     LSTM,
     Bidirectional,
+    Dense,
     Dropout,
     Elman,
     LayerNorm,
@@ -19,6 +20,8 @@ from statewise.errors import (
     ArchitectureError,
     CarryError,
     CellError,
+    ConversionError,
+    ConversionWarning,
     DataError,
     DataWarning,
     DivergenceError,
@@ -38,8 +41,9 @@ from statewise.state import State
 from statewise.transforms import Difference, Lags, RunningScale, Standardize
 
 if TYPE_CHECKING:
-    from statewise import forecast, nn, train
+    from statewise import forecast, interop, nn, text, train
     from statewise.forecast import Forecaster
+    from statewise.text import TextModel
     from statewise.train.fit import fit
     from statewise.train.streams import Streams
 
@@ -48,10 +52,13 @@ __version__ = "0.1.0"
 _LAZY = {
     "nn": "statewise.nn",
     "train": "statewise.train",
+    "interop": "statewise.interop",
     "forecast": "statewise.forecast",
+    "text": "statewise.text",
     "Streams": "statewise.train:Streams",
     "fit": "statewise.train:fit",
     "Forecaster": "statewise.forecast:Forecaster",
+    "TextModel": "statewise.text:TextModel",
 }
 
 
@@ -80,8 +87,11 @@ __all__ = [
     "CellError",
     "Chrono",
     "Constant",
+    "ConversionError",
+    "ConversionWarning",
     "DataError",
     "DataWarning",
+    "Dense",
     "Difference",
     "DivergenceError",
     "Dropout",
@@ -108,6 +118,7 @@ __all__ = [
     "StatewiseError",
     "StatewiseWarning",
     "Streams",
+    "TextModel",
     "Tokens",
     "TrainingError",
     "Transform",
@@ -118,7 +129,9 @@ __all__ = [
     "Zoneout",
     "fit",
     "forecast",
+    "interop",
     "load",
     "nn",
+    "text",
     "train",
 ]

@@ -8,6 +8,7 @@ StatewiseError
 │   ├── CarryError      a carry given to a layer that reads the whole sequence
 │   └── SlotError       a slot that is not open, or a table that is full
 ├── FileError           a model, state or checkpoint file that cannot be read
+├── ConversionError     a model of another framework that cannot be carried over
 ├── DataError           a series or data frame that cannot be used as it is
 ├── TrainingError       a training run that cannot start or go on
 │   └── DivergenceError a loss or gradient that is no longer finite
@@ -15,6 +16,7 @@ StatewiseError
 
 StatewiseWarning
 ├── WeightsChangedWarning  a state goes on under other weights than it was made with
+├── ConversionWarning      a model was carried over, with a part left out that only training uses
 └── DataWarning            a series was read, with a part of it left out or altered
 """
 
@@ -53,6 +55,10 @@ class FileError(StatewiseError, ValueError):
     """A model, state or checkpoint file that cannot be read."""
 
 
+class ConversionError(StatewiseError, ValueError):
+    """A model of another framework, or for one, that cannot be carried over."""
+
+
 class DataError(StatewiseError, ValueError):
     """A series or data frame that cannot be used as it is."""
 
@@ -88,6 +94,10 @@ class WeightsChangedWarning(StatewiseWarning):
 
     Make it an error with ``warnings.simplefilter("error", sw.WeightsChangedWarning)``.
     """
+
+
+class ConversionWarning(StatewiseWarning):
+    """A model was carried over, with a part left out that only training uses."""
 
 
 class DataWarning(StatewiseWarning):

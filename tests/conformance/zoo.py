@@ -44,6 +44,7 @@ ZOO = {
     "gru before learned": model(sw.GRU(4, reset="before", learned_state=True)),
     "dropout": model(sw.GRU(3), sw.Dropout(0.5)),
     "layer norm": model(sw.LayerNorm()),
+    "dense": model(sw.GRU(3), sw.Dense(4, "relu"), sw.Dense(3, "softmax")),
     "residual": model(sw.Residual(sw.GRU(FEATURES))),
     "residual residual": model(sw.Residual(sw.Residual(sw.LSTM(FEATURES, learned_state=True)))),
     "zoneout lstm": model(sw.Zoneout(sw.LSTM(4, projection=3), 0.3)),

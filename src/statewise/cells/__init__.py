@@ -1,6 +1,7 @@
 """Recurrences, one a file, written once against the array API standard."""
 
 from statewise.cells.bidirectional import Bidirectional
+from statewise.cells.dense import Dense
 from statewise.cells.dropout import Dropout
 from statewise.cells.elman import Elman
 from statewise.cells.gru import GRU
@@ -13,6 +14,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "Bidirectional",
+    "Dense",
     "Dropout",
     "Elman",
     "LayerNorm",

@@ -43,9 +43,16 @@ def linear(x: Array) -> Array:
     return x
 
 
+def softmax(x: Array) -> Array:
+    """``exp(x) / sum(exp(x))`` over the last axis."""
+    xp = array_namespace(x)
+    powers = xp.exp(x - xp.max(x, axis=-1, keepdims=True))
+    return powers / xp.sum(powers, axis=-1, keepdims=True)
+
+
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     function.__name__: function
-    for function in (tanh, sigmoid, relu, softsign, hard_sigmoid, linear)
+    for function in (tanh, sigmoid, relu, softsign, hard_sigmoid, linear, softmax)
 }
 
 

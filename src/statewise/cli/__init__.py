@@ -1,4 +1,4 @@
-"""The command line: ``statewise forecast | update | state | doctor``."""
+"""The command line: ``statewise forecast | update | state | check | convert | doctor | serve``."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 import statewise
+from statewise.cli.text import app as text
 
 app = typer.Typer(
     name="statewise",
@@ -16,6 +17,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(text, name="text")
 
 
 @app.callback(invoke_without_command=True)
@@ -103,6 +105,45 @@ def state(
 
 
 @app.command()
+def exam(
+    tasks: Annotated[
+        list[str] | None,
+        typer.Argument(help="anbn anbncn dyck1 reber recall order adding copy parity; all"),
+    ] = None,
+    cells: Annotated[str, typer.Option(help="of elman, lstm, gru")] = "elman,lstm,gru",
+    seeds: Annotated[int, typer.Option(help="trainings of each")] = 3,
+    units: Annotated[int, typer.Option(help="of the one layer")] = 16,
+    seconds: Annotated[float, typer.Option(help="of each training, at most")] = 20.0,
+    jobs: Annotated[int, typer.Option(help="processes at once; -1: one on each core")] = -1,
+    json: Annotated[bool, typer.Option("--json", help="print every training as JSON")] = False,
+) -> None:
+    """Let cells learn classic tasks of memory, and test how far they carry what they learned."""
+    from statewise.cli.exam import run
+
+    run(tasks or [], cells, seeds, units, seconds, jobs, json)
+
+
+@app.command()
+def convert(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="a .safetensors, .keras, .h5 or .onnx model, or module:callable returning one"
+        ),
+    ],
+    target: Annotated[str, typer.Argument(help="a .safetensors, .keras, .h5 or .onnx file")],
+    reset: Annotated[bool, typer.Option("--reset", help="give an ONNX graph a reset mask")] = False,
+    unsafe: Annotated[
+        bool, typer.Option("--unsafe", help="let a Keras file that you trust run code")
+    ] = False,
+) -> None:
+    """Convert a model to or from Keras, ONNX and torch, and compare a run of both."""
+    from statewise.cli.convert import run
+
+    run(source, target, reset, unsafe)
+
+
+@app.command()
 def doctor(
     json: Annotated[bool, typer.Option("--json", help="print it as JSON")] = False,
 ) -> None:
@@ -110,6 +151,80 @@ def doctor(
     from statewise.cli.doctor import run
 
     run(json)
+
+
+@app.command()
+def check(
+    target: Annotated[
+        str | None,
+        typer.Argument(help="a model file, or module:callable that returns a model"),
+    ] = None,
+    expect: Annotated[
+        str | None, typer.Option(help="carry, reset, or a JSON file of fact -> answer")
+    ] = None,
+    inputs: Annotated[str | None, typer.Option(help="rows,steps,features; ? for any")] = None,
+    json: Annotated[bool, typer.Option("--json", help="print the report as JSON")] = False,
+) -> None:
+    """Show what a model of any framework does with its state, by running it."""
+    from statewise.cli.check import Options
+    from statewise.cli.check import check as run
+
+    raise typer.Exit(run(Options(target, expect, inputs, json)))
+
+
+@app.command()
+def serve(
+    models: Annotated[
+        list[str],
+        typer.Argument(help="model files or folders of forecasters, as PATH or NAME=PATH"),
+    ],
+    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 takes a free one")] = 8000,
+    store: Annotated[
+        str, typer.Option(help="sqlite:PATH, redis://HOST:PORT or memory")
+    ] = "sqlite:sessions.db",
+    durability: Annotated[
+        str, typer.Option(help="of sessions that do not say: step, interval or none")
+    ] = "step",
+    capacity: Annotated[int, typer.Option(help="sessions in memory, of each model")] = 10_000,
+    ttl: Annotated[float | None, typer.Option(help="seconds of rest until expiry")] = None,
+    max_batch: Annotated[int, typer.Option(help="sessions stepped together at most")] = 256,
+    max_wait: Annotated[float, typer.Option(help="seconds a step may wait for company")] = 0.0,
+    max_queue: Annotated[int, typer.Option(help="steps that may wait")] = 20_000,
+    max_sessions: Annotated[int | None, typer.Option(help="sessions of a token")] = None,
+    max_body: Annotated[int, typer.Option(help="bytes of a request's body")] = 64 * 2**20,
+    timeout: Annotated[float, typer.Option(help="seconds that a request may take")] = 30.0,
+    lease: Annotated[float, typer.Option(help="seconds until a silent server loses its")] = 15.0,
+    keep_inputs: Annotated[int, typer.Option(help="last inputs kept for a replay")] = 0,
+    token_file: Annotated[
+        str | None, typer.Option(help="lines of NAMESPACE TOKEN; without it nobody needs one")
+    ] = None,
+    log_json: Annotated[bool, typer.Option("--log-json", help="log lines of JSON")] = False,
+) -> None:
+    """Serve models in sessions whose states stay alive: over HTTP, stepped exactly once."""
+    from statewise.cli.serve import Options, run
+
+    run(
+        Options(
+            models,
+            host,
+            port,
+            store,
+            durability,
+            capacity,
+            ttl,
+            max_batch,
+            max_wait,
+            max_queue,
+            max_sessions,
+            max_body,
+            timeout,
+            lease,
+            keep_inputs,
+            token_file,
+            log_json,
+        )
+    )
 
 
 def command() -> Any:

@@ -147,6 +147,23 @@ class SlotTable:
             position = self._positions[index : index + 1].copy()
         return State(arrays, position, origin=self.program._origin)
 
+    def gather(self, slots: Sequence[int] | np.ndarray) -> State:
+        """The states of some sessions, row i of ``slots[i]``, in memory of their own."""
+        with self._lock:
+            index = self._indices(slots)
+            arrays = {name: column[index] for name, column in self._fields.items()}
+            position = self._positions[index]
+        return State(arrays, position, origin=self.program._origin)
+
+    def scatter(self, slots: Sequence[int] | np.ndarray, state: State) -> None:
+        """Set some sessions to the rows of a state that `gather` gave."""
+        fitting = self.program._executor._admit(state, len(slots))
+        with self._lock:
+            index = self._indices(slots)
+            for name, column in self._fields.items():
+                column[index] = fitting[name]
+            self._positions[index] = fitting.position
+
     def write(self, slot: int, state: State) -> None:
         """Set a session to a state of one row."""
         fitting = self._checked(state)
@@ -181,6 +198,16 @@ class SlotTable:
             raise SlotError(f"slot {index} is being stepped by another thread")
         return index
 
+    def _indices(self, slots: Sequence[int] | np.ndarray) -> np.ndarray:
+        handles = self._handles(slots)
+        index = handles & _SLOT
+        fits = bool((index < self.capacity).all())
+        opened = self._generations[index] == handles >> 32 if fits else None
+        if opened is None or not (opened & (handles >> 32 & 1 == 1) & ~self._busy[index]).all():
+            for handle in handles.tolist():
+                self._find(handle)
+        return index
+
     @staticmethod
     def _handles(slots: Sequence[int] | np.ndarray) -> np.ndarray:
         handles = np.asarray(slots)
@@ -192,7 +219,7 @@ class SlotTable:
 
     def _step_by_copy(self, handles: np.ndarray, x: np.ndarray) -> np.ndarray:
         with self._lock:
-            index = np.asarray([self._find(handle) for handle in handles.tolist()], dtype=np.int64)
+            index = self._indices(handles)
             if len(set(index.tolist())) != len(index):
                 raise SlotError("a slot is listed twice in one call")
             self._busy[index] = True

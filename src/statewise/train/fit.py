@@ -41,6 +41,7 @@ def fit(
     streams: Streams,
     *,
     epochs: int = 10,
+    minutes: float | None = None,
     loss: str | Loss = "mse",
     optimizer: str | type[Optimizer] | MakesOptimizer | Optimizer = "adam",
     learning_rate: float = 1e-3,
@@ -64,6 +65,8 @@ def fit(
         model: what to train; batches are moved to its device.
         streams: on what.
         epochs: how many passes over the streams, at most.
+        minutes: stop at the first chunk after this much training time, of resumed runs in all; the
+            epoch under way is cut short there and counted. None has no such limit.
         loss: ``"mse"``, ``"mae"``, ``"huber"``, ``"cross_entropy"``, `Quantile`, or a function of
             predictions (B, T, O) and targets (B, T, ...) that returns the loss of each step,
             (B, T) or with further axes, which are averaged.
@@ -111,6 +114,7 @@ def fit(
         check_streams(model, validation, loss, "validation")
     options = _Options(
         epochs,
+        minutes,
         by_element,
         clip,
         validation,
@@ -143,6 +147,7 @@ class _Options:
     """The options of `fit` that its loop needs."""
 
     epochs: int
+    minutes: float | None
     loss: Loss
     clip: float | None
     validation: Streams | None
@@ -157,6 +162,8 @@ class _Options:
         for name in ("patience", "every"):
             if getattr(self, name) is not None:
                 whole(name, getattr(self, name), 1)
+        if self.minutes is not None and not (_number(self.minutes) and self.minutes > 0):
+            raise TrainingError(f"minutes must be a number above 0, or None, got {self.minutes!r}")
         if self.clip is not None and not (_number(self.clip) and self.clip > 0):
             raise TrainingError(f"clip must be a number above 0, or None, got {self.clip!r}")
         if not (_number(self.min_delta) and 0 <= self.min_delta < math.inf):
@@ -188,13 +195,15 @@ class _Trainer:
     def train(self) -> History:
         run, history = self.run, self.run.history
         try:
-            while run.epoch < self.options.epochs and not self._impatient():
+            while run.epoch < self.options.epochs and not (self._impatient() or self._late()):
                 self._epoch()
                 self.interrupts.check()
         except Requested:
             self._save()
             raise KeyboardInterrupt(self._stopped()) from None
-        history.stopped = "patience" if self._impatient() else "epochs"
+        history.stopped = (
+            "patience" if self._impatient() else "minutes" if self._late() else "epochs"
+        )
         history.state = run.state
         if self.options.patience is not None:
             run.model.load_weights(run.best)
@@ -203,7 +212,7 @@ class _Trainer:
     def _epoch(self) -> None:
         """Train until the cursor stands at the next epoch."""
         run = self.run
-        if run.chunk == 0:
+        if run.chunk == 0 and not self.streams.goes_on(run.epoch):
             run.state = None
         before = time.perf_counter() - run.sums.seconds
         for batch in self.streams.batches(run.epoch, run.chunk):
@@ -215,6 +224,8 @@ class _Trainer:
             every = self.options.every
             if every is not None and (run.epoch * len(self.streams) + run.chunk) % every == 0:
                 self._save()
+            if self._late():
+                break
         held_out = self._validate()
         run.sums.seconds = time.perf_counter() - before
         self._close(held_out)
@@ -272,6 +283,7 @@ class _Trainer:
         history.learning_rate.append(float(run.optimizer.param_groups[0]["lr"]))
         history.gradient_norm.append(sums.norm / max(sums.updates, 1))
         history.seconds.append(sums.seconds)
+        history.steps.append(sums.weight)
         history.state = run.state
         if history.best_epoch == run.epoch:
             run.best = {name: own.detach().clone() for name, own in run.model.weights().items()}
@@ -288,6 +300,11 @@ class _Trainer:
     def _impatient(self) -> bool:
         patience = self.options.patience
         return patience is not None and self.run.history.waited(self.options.min_delta) >= patience
+
+    def _late(self) -> bool:
+        minutes = self.options.minutes
+        spent = sum(self.run.history.seconds) + self.run.sums.seconds
+        return minutes is not None and spent >= 60 * minutes
 
     def _save(self) -> None:
         if self.options.checkpoint is not None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from statewise.state import State
 
-_SERIES = ("epoch", "loss", "validation", "learning_rate", "gradient_norm", "seconds")
+_SERIES = ("epoch", "loss", "validation", "learning_rate", "gradient_norm", "seconds", "steps")
 
 
 @dataclass(eq=False, repr=False)
@@ -22,8 +22,10 @@ class History:
         learning_rate: of the first group of weights during it.
         gradient_norm: the mean norm of the gradient before clipping.
         seconds: its wall time.
+        steps: how many steps counted in its loss.
         state: the carried state of the lanes after the last chunk, detached.
-        stopped: why training ended: ``"epochs"`` or ``"patience"``; None while it runs.
+        stopped: why training ended: ``"epochs"``, ``"minutes"`` or ``"patience"``; None while it
+            runs.
 
     Example::
 
@@ -37,6 +39,7 @@ class History:
     learning_rate: list[float] = field(default_factory=list)
     gradient_norm: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    steps: list[float] = field(default_factory=list)
     state: State | None = None
     stopped: str | None = None
 

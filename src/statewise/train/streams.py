@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from itertools import count, islice
 from typing import Any, get_args
 
 import numpy as np
@@ -66,6 +67,7 @@ class Streams:
         shuffle: bool = False,
         seed: int = 0,
         burn_in: int = 0,
+        per_epoch: int | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         for name, value, least in (
@@ -73,6 +75,7 @@ class Streams:
             ("chunk", chunk, 1),
             ("seed", seed, 0),
             ("burn_in", burn_in, 0),
+            ("per_epoch", 1 if per_epoch is None else per_epoch, 1),
         ):
             whole(name, value, least)
         if carry not in get_args(Carry):
@@ -89,6 +92,7 @@ class Streams:
             int(seed),
         )
         self.burn_in, self.dtype = int(burn_in), dtype
+        self.per_epoch = None if per_epoch is None else int(per_epoch)
         self._inputs = Sequences(sequences, "sequences")
         self._shift = targets is None
         self._targets = self._inputs if targets is None else _paired(self._inputs, targets)
@@ -139,24 +143,30 @@ class Streams:
 
     def __len__(self) -> int:
         """How many chunks an epoch has."""
+        return self.per_epoch or self.pass_chunks
+
+    @property
+    def pass_chunks(self) -> int:
+        """How many chunks a pass has, the same in every order."""
         return (self.longest + self.chunk - 1) // self.chunk
 
     def __repr__(self) -> str:
-        count, pieces = len(self._inputs), len(self._pieces)
+        sequences, pieces = len(self._inputs), len(self._pieces)
         short = sum(steps == 0 for steps in self._lengths)
         padding = 1 - self.steps / (self.lanes * self.longest)
-        padded = f"{padding:.1%} padding; {_counted(len(self), 'chunk')} of {self.chunk}"
+        padded = f"{padding:.1%} padding; {_counted(self.pass_chunks, 'chunk')} of {self.chunk}"
         lines = [
-            f"Streams({_counted(count, 'sequence')}, {_counted(self.steps, 'step')}",
+            f"Streams({_counted(sequences, 'sequence')}, {_counted(self.steps, 'step')}",
             f"  {_counted(self.lanes, 'lane')} of up to {self.longest:,} steps, {padded}",
         ]
-        if pieces > count - short:
+        if pieces > sequences - short:
             shortest = min(steps for _, _, steps in self._pieces)
             lines.append(f"  cut into {pieces:,} pieces, the shortest of {shortest:,} steps")
         if short:
             lines.append(f"  {short:,} too short to hold a step")
         tail = f", shuffle (seed {self.seed})" if self.shuffle else ""
         tail += f", burn_in={self.burn_in}" if self.burn_in else ""
+        tail += f", per_epoch={self.per_epoch}" if self.per_epoch else ""
         return "\n".join([*lines, f"  carry={self.carry!r}{tail})"])
 
     def layout(self) -> dict[str, Any]:
@@ -174,6 +184,7 @@ class Streams:
             "shuffle": self.shuffle,
             "seed": self.seed if self.shuffle else None,
             "burn_in": self.burn_in,
+            "per_epoch": self.per_epoch,
             "dtype": str(self.dtype),
         }
 
@@ -190,12 +201,25 @@ class Streams:
         """The chunks of an epoch from the one with the number `start` on, both counted from 0."""
         whole("epoch", epoch, 0)
         whole("start", start, 0)
-        return self._reader.chunks(self._lanes(epoch), start)
+        if self.per_epoch is None:
+            return self._reader.chunks(self._lanes(epoch), start)
+        return islice(self._onward(epoch * self.per_epoch + start), self.per_epoch - start)
 
-    def _lanes(self, epoch: int) -> list[Lane]:
+    def goes_on(self, epoch: int) -> bool:
+        """Whether an epoch takes over the state of the one before."""
+        return self.per_epoch is not None and epoch > 0
+
+    def _onward(self, chunk: int) -> Iterator[Batch]:
+        """Pass after pass, from a chunk counted over all of them."""
+        first, start = divmod(chunk, self.pass_chunks)
+        for number in count(first):
+            yield from self._reader.chunks(self._lanes(number), start if number == first else 0)
+
+    def _lanes(self, number: int) -> list[Lane]:
+        """The lanes of a pass."""
         if not self.shuffle:
             return self._plan
-        return lay(self._pieces, self.lanes, np.random.default_rng([self.seed, epoch]))
+        return lay(self._pieces, self.lanes, np.random.default_rng([self.seed, number]))
 
 
 def whole(name: str, value: object, least: int) -> None:

@@ -1,0 +1,1 @@
+"""One file a framework: a model of it as a `Subject`"""

@@ -1,0 +1,1 @@
+"""Looking inside: what a state remembers, and what a cell can learn to remember."""

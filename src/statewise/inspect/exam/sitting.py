@@ -1,0 +1,221 @@
+"""`exam`: cells learn the tasks from several seeds, and are tested on more than they learned."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from statewise.architecture import Architecture, Linear, Vector
+from statewise.cell import Cell
+from statewise.cells import GRU, LSTM, Elman
+from statewise.errors import InputError, MissingExtraError
+from statewise.inspect.exam.drawing import Drawn
+from statewise.inspect.exam.tasks import TASKS, Task, find
+
+CELLS: dict[str, type[Cell]] = {"elman": Elman, "lstm": LSTM, "gru": GRU}
+
+PASSED = 0.95
+"""The share of sequences that must be right throughout for a size to count as mastered."""
+
+_ROUND = 512
+"""Sequences learned between two looks at how well it goes."""
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """What one cell made of one task from one seed.
+
+    Arguments:
+        task, cell, seed: which.
+        success: the share of new sequences of the learned sizes that are right throughout.
+        reach: the largest tested size up to which every one is mastered, 0 for none.
+        sequences: how many it learned from.
+        seconds: how long it learned.
+    """
+
+    task: str
+    cell: str
+    seed: int
+    success: float
+    reach: int
+    sequences: int
+    seconds: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether what was learned is mastered."""
+        return self.success >= PASSED
+
+
+def exam(
+    tasks: Sequence[str] = (),
+    cells: Sequence[str] = ("elman", "lstm", "gru"),
+    *,
+    seeds: int = 3,
+    units: int = 16,
+    seconds: float = 20,
+    learning_rate: float = 1e-2,
+    jobs: int = -1,
+) -> list[Sitting]:
+    """Let cells sit the tasks.
+
+    Arguments:
+        tasks: by name, see `TASKS`; all of them for none.
+        cells: ``"elman"``, ``"lstm"``, ``"gru"``; one layer each.
+        seeds: how many trainings of each.
+        units: of the layer.
+        seconds: of training at most, for each task, cell and seed; it ends early when all is right.
+        learning_rate: of Adam.
+        jobs: processes at once; -1 for one on each core.
+
+    Returns:
+        one sitting for each task, cell and seed, in this order.
+
+    Raises:
+        InputError: an unknown task or cell, or an option out of range.
+        MissingExtraError: torch or joblib is not installed.
+
+    Example::
+
+        exam(["anbn", "parity"], ["lstm"], seconds=5)
+    """
+    chosen = find(tasks)
+    for cell in cells:
+        if cell not in CELLS:
+            raise InputError(f"there is no cell {cell!r}; there are {', '.join(CELLS)}")
+    for name, value in (("seeds", seeds), ("units", units)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise InputError(f"{name} must be a whole number of at least 1, got {value!r}")
+    if not seconds > 0 or not learning_rate > 0:
+        raise InputError(
+            f"seconds and learning_rate must be above 0, got {seconds!r} and {learning_rate!r}"
+        )
+    import statewise.train  # noqa: F401  (says which extra to install where torch is missing)
+
+    try:
+        from joblib import Parallel, delayed
+    except ImportError:
+        raise MissingExtraError("joblib", "forecast", "the exam") from None
+    sittings: list[Sitting] = Parallel(n_jobs=jobs)(
+        delayed(_sit)(task.name, cell, seed, units, seconds, learning_rate)
+        for task in chosen
+        for cell in cells
+        for seed in range(seeds)
+    )
+    return sittings
+
+
+def _sit(
+    name: str, cell: str, seed: int, units: int, seconds: float, learning_rate: float
+) -> Sitting:
+    """One training and its test, in one thread."""
+    import torch
+
+    from statewise import kernels, nn
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    if kernels.available():
+        kernels.set_threads(1)
+    try:
+        task = TASKS[name]
+        rng = np.random.default_rng([seed, *name.encode()])
+        some = task.draw(rng, task.learned[0])
+        arch = Architecture(
+            Vector(some.inputs.shape[1]),
+            [CELLS[cell](units)],  # type: ignore[call-arg]
+            Linear(some.targets.shape[1]),
+        )
+        model = nn.Model(arch, seed=seed)
+        sequences, spent = _learn(task, model, rng, seconds, learning_rate)
+        fresh = [_drawn(task, rng) for _ in range(256)]
+        success = float(np.mean(_right(task, model, fresh)))
+        reach = _reach(task, model, rng)
+        return Sitting(name, cell, seed, success, reach, sequences, spent)
+    finally:
+        torch.set_num_threads(before)
+        if kernels.available():
+            kernels.set_threads(before)
+
+
+def _learn(
+    task: Task, model: Any, rng: np.random.Generator, seconds: float, learning_rate: float
+) -> tuple[int, float]:
+    """Rounds of new sequences until two in a row are all right, or the time is over. The weights
+    are those of the best round.
+    """
+    import torch
+
+    from statewise.train import Streams, fit
+
+    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
+    sequences, best, perfect = 0, -1.0, 0
+    kept = model.weights()
+    start = time.perf_counter()
+    held_out = [_drawn(task, rng) for _ in range(128)]
+    longest = max(len(one.inputs) for one in held_out)
+    chunk = longest if task.learned[0] == task.learned[1] else 2 * longest
+    while perfect < 2 and time.perf_counter() - start < seconds:
+        drawn = [_drawn(task, rng) for _ in range(_ROUND)]
+        # the last column says which steps count
+        targets = [np.c_[one.targets, one.counts].astype(np.float32) for one in drawn]
+        streams = Streams([one.inputs for one in drawn], targets=targets, lanes=32, chunk=chunk)
+        loss = _squared if task.kind == "number" else _by_symbol
+        fit(model, streams, epochs=1, loss=loss, optimizer=optimizer, progress=False)
+        sequences += _ROUND
+        rate = float(np.mean(_right(task, model, held_out)))
+        perfect = perfect + 1 if rate == 1 else 0
+        if rate >= best:
+            best = rate
+            kept = {name: own.detach().clone() for name, own in model.weights().items()}
+    model.load_weights(kept)
+    return sequences, time.perf_counter() - start
+
+
+def _by_symbol(prediction: Any, target: Any) -> Any:
+    """The cross-entropy of each symbol's being in the set, (B, T), where it counts."""
+    from torch.nn import functional
+
+    wanted, counts = target[..., :-1], target[..., -1]
+    losses = functional.binary_cross_entropy_with_logits(prediction, wanted, reduction="none")
+    return losses.sum(-1) * counts
+
+
+def _squared(prediction: Any, target: Any) -> Any:
+    """The squared error, (B, T), where it counts."""
+    return ((prediction - target[..., :-1]) ** 2).sum(-1) * target[..., -1]
+
+
+def _drawn(task: Task, rng: np.random.Generator) -> Drawn:
+    low, high = task.learned
+    return task.draw(rng, int(rng.integers(low, high + 1)))
+
+
+def _right(task: Task, model: Any, drawn: Sequence[Drawn]) -> list[bool]:
+    """Whether each sequence is right throughout."""
+    import torch
+
+    lengths = [len(one.inputs) for one in drawn]
+    x = np.zeros((len(drawn), max(lengths), drawn[0].inputs.shape[1]), np.float32)
+    for row, one in zip(x, drawn, strict=True):
+        row[: len(one.inputs)] = one.inputs
+    with torch.no_grad():
+        y = model(torch.from_numpy(x), lengths=lengths)[0].numpy()
+    return [
+        task.right(row[:length], one) for row, length, one in zip(y, lengths, drawn, strict=True)
+    ]
+
+
+def _reach(task: Task, model: Any, rng: np.random.Generator) -> int:
+    """The largest tested size up to which every one is mastered."""
+    reach = 0
+    for size in task.tested:
+        drawn = [task.draw(rng, size) for _ in range(task.each)]
+        if np.mean(_right(task, model, drawn)) < PASSED:
+            break
+        reach = size
+    return reach

@@ -1,0 +1,178 @@
+"""`from_onnx`: an ONNX graph as a statewise model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from statewise.architecture import Architecture, Vector
+from statewise.cell import Cell
+from statewise.cells import Bidirectional, Dense, Dropout, LayerNorm
+from statewise.errors import ConversionError, FileError, StatewiseError
+from statewise.interop.onnx_chain import RECURRENT, Chain, Link
+from statewise.interop.onnx_out import graph_of, onnx_for
+from statewise.interop.onnx_recurrent import directions
+from statewise.interop.onnx_run import check
+from statewise.interop.parts import Draft, both_ways
+from statewise.runtime import Model
+
+_ACTIVATIONS = {
+    "Relu": "relu",
+    "Tanh": "tanh",
+    "Sigmoid": "sigmoid",
+    "Softsign": "softsign",
+    "Softmax": "softmax",
+}
+
+
+def from_onnx(path: str | Path) -> Model:
+    """A statewise model that computes what an ONNX graph does.
+
+    Arguments:
+        path: what `to_onnx` wrote, or a graph in which one input goes through Gather (an
+            embedding), RNN, LSTM, GRU, MatMul, Add, Gemm, LayerNormalization and activations, one
+            after the other. Initial states, and the lengths of rows, may be inputs: statewise takes
+            both in every call.
+
+    Returns:
+        what `statewise.load` gives. It gives out every step, batch first, also where the graph is
+        time first or gives out the last step alone. Where onnxruntime is installed, both were run
+        on the same random inputs and agree.
+
+    Raises:
+        FileError: no ONNX file, one that is damaged, or one whose weights lie elsewhere.
+        ConversionError: names every node that cannot be carried over, or a graph that was altered
+            since `to_onnx` wrote it.
+
+    Example::
+
+        model = sw.interop.from_onnx("model.onnx")
+        y, state = model(x)
+    """
+    made = read(path)
+    told = {prop.key: prop.value for prop in made.metadata_props}
+    if "statewise.architecture" in told:
+        return _ours(path, made, told)
+    chain = Chain(made, str(path))
+    draft = Draft(f"the ONNX graph {Path(path).name}")
+    draft.problems += chain.problems
+    for link in chain.links:
+        try:
+            _add(draft, link)
+        except ConversionError as refused:
+            draft.refuse(link.name, str(refused))
+    if not draft.problems and not any(link.op in RECURRENT for link in chain.links):
+        raise ConversionError(f"{draft.source} has no recurrent node (RNN, LSTM or GRU)")
+    model = Model(*draft.finish())
+    check(made, model, chain, draft.source)
+    return model
+
+
+def read(path: str | Path) -> Any:
+    """The ONNX model of a file, checked; weights in other files are not read."""
+    onnx = onnx_for(f"reading {path}")
+    path = Path(path)
+    if not path.is_file():
+        raise FileError(f"{path} does not exist; expected an .onnx file")
+    try:
+        made = onnx.load(path, load_external_data=False)
+        for tensor in made.graph.initializer:
+            if tensor.data_location == onnx.TensorProto.EXTERNAL:
+                raise FileError(
+                    f"{path} keeps weights in other files ({tensor.name}); save it with them inside"
+                )
+        onnx.checker.check_model(made, full_check=True)
+    except StatewiseError:
+        raise
+    except Exception as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise FileError(f"{path} is not a whole ONNX model: {first[:200]}") from error
+    return made
+
+
+def _ours(path: str | Path, made: Any, told: dict[str, str]) -> Model:
+    """What `to_onnx` wrote: weights by name, and the graph must be what it would write again."""
+    onnx = onnx_for("from_onnx")
+    architecture = Architecture.from_json(told["statewise.architecture"])
+    named = {tensor.name: tensor for tensor in made.graph.initializer}
+    arrays = {
+        name: onnx.numpy_helper.to_array(named[name])
+        for name in architecture.parameters
+        if name in named
+    }
+    model = Model(architecture, arrays)
+    again = graph_of(model, reset=told.get("statewise.reset") == "true")
+    same = again.graph.SerializeToString(deterministic=True) == made.graph.SerializeToString(
+        deterministic=True
+    )
+    if not same or told.get("statewise.weights") != model.fingerprint():
+        raise ConversionError(
+            f"{path} says that statewise wrote it, but its graph is not what the architecture in "
+            "it gives: it was altered since, or another version wrote it"
+        )
+    return model
+
+
+def _add(draft: Draft, link: Link) -> None:
+    """One node of the chain as the next layer."""
+    constants = link.constants
+    match link.op:
+        case _ if link.op in RECURRENT:
+            _recurrent(draft, link)
+        case "Gather":
+            if draft.inputs is not None:
+                raise ConversionError("an embedding must come first")
+            draft.tokens(constants[0])
+        case "MatMul":
+            _dense(draft, constants[1].T, np.zeros(constants[1].shape[1], constants[1].dtype))
+        case "Gemm":
+            w = constants[1] if link.attributes.get("transB") else constants[1].T
+            b = constants[2] if 2 in constants else np.zeros(len(w), w.dtype)
+            if (link.attributes.get("alpha", 1), link.attributes.get("beta", 1)) != (1, 1):
+                raise ConversionError("alpha and beta other than 1 have no counterpart")
+            _dense(draft, w, np.broadcast_to(b, len(w)))
+        case "Add":
+            _bias(draft, next(iter(constants.values())))
+        case "LayerNormalization":
+            scale = constants[1]
+            shift = constants.get(2, np.zeros_like(scale))
+            if link.attributes.get("axis", -1) not in (-1, 2) or scale.ndim != 1:
+                raise ConversionError("only the last axis is normalised here")
+            draft.inputs = draft.inputs or Vector(len(scale))
+            epsilon = float(link.attributes.get("epsilon", 1e-5))
+            draft.add(LayerNorm(epsilon), {"scale": scale, "shift": shift})
+        case "Dropout":
+            draft.add(Dropout(0.0))
+        case _:
+            draft.activate(link.name, _ACTIVATIONS[link.op])
+
+
+def _dense(draft: Draft, w: np.ndarray, b: np.ndarray) -> None:
+    draft.inputs = draft.inputs or Vector(w.shape[1])
+    arrays = {"W": np.ascontiguousarray(w), "b": np.ascontiguousarray(b)}
+    draft.add(Dense(len(w)), arrays)
+
+
+def _bias(draft: Draft, b: np.ndarray) -> None:
+    """An Add after a MatMul is the bias of its linear layer."""
+    last = draft.layers[-1] if draft.layers else None
+    key = f"{len(draft.layers) - 1}.b"
+    if not isinstance(last, Dense) or last.activation != "linear" or b.size not in (1, last.units):
+        raise ConversionError("what is added must be the bias of a linear layer")
+    held = draft.arrays[key]
+    draft.arrays[key] = held + np.broadcast_to(b.reshape(-1), held.shape)
+
+
+def _recurrent(draft: Draft, link: Link) -> None:
+    ways = directions(link)
+    cell: Cell = ways[0][0]
+    if len(ways) == 1:
+        arrays = ways[0][1]
+    else:
+        if ways[1][0] != cell:
+            raise ConversionError(f"its directions differ: {cell} and {ways[1][0]}")
+        cell, arrays = Bidirectional(cell), both_ways(ways[0][1], ways[1][1])
+    draft.inputs = draft.inputs or Vector(int(link.constants[1].shape[2]))
+    draft.add(cell, arrays)

@@ -1,0 +1,462 @@
+"""`create_app`: the engine over HTTP and WebSocket, as an ASGI application."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from fastapi import FastAPI, Request, Response, WebSocket, WebSocketDisconnect
+from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+
+import statewise
+from statewise.errors import StatewiseError
+from statewise.serve import wire
+from statewise.serve.engine import Engine, SessionInfo
+from statewise.serve.errors import (
+    BadInput,
+    NotFound,
+    ServeError,
+    TimedOut,
+    TooLarge,
+    Unauthorized,
+    Unprocessable,
+)
+from statewise.serve.metrics import rendered
+from statewise.serve.models import ModelInfo, Served
+from statewise.serve.session import StepRequest
+
+NAMESPACE = "default"
+_log = logging.getLogger("statewise.serve")
+
+
+@dataclass(frozen=True)
+class Guards:
+    """What the server demands of requests.
+
+    Arguments:
+        tokens: bearer token -> namespace; with none, everybody has the namespace ``default``.
+        body: bytes of a body at most.
+        timeout: seconds that a request may take, its body included.
+    """
+
+    tokens: Mapping[str, str] = field(default_factory=dict)
+    body: int = 64 * 2**20
+    timeout: float = 30.0
+
+    def namespace(self, authorization: str | None) -> str:
+        """Whose sessions a request may see.
+
+        Raises:
+            Unauthorized: no token, or one that is not known.
+        """
+        if not self.tokens:
+            return NAMESPACE
+        scheme, _, given = (authorization or "").partition(" ")
+        found = None
+        for token, namespace in self.tokens.items():  # all of them: the time tells nothing
+            if hmac.compare_digest(token.encode(), given.strip().encode()):
+                found = namespace
+        if found is None or scheme.lower() != "bearer":
+            raise Unauthorized("give a known token: the header Authorization: Bearer TOKEN")
+        return found
+
+
+@dataclass(frozen=True)
+class _Route:
+    """A row of the table of routes: what a request is answered by, and what its document says."""
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    takes: Any = None
+    gives: Any = None
+    status: int = 200
+    upload: bool = False
+    binary: bool = False
+    example: Any = None
+    query: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        return [part[1:-1] for part in self.path.split("/") if part.startswith("{")]
+
+
+_SESSION = "/v1/sessions/{id}"
+ROUTES = [
+    _Route("GET", "/v1/models", "models", "What is served", gives=wire.Models),
+    _Route(
+        "POST",
+        "/v1/models/{name}/load",
+        "load_model",
+        "Serve new weights beside the old; the body is a model file",
+        gives=ModelInfo,
+        upload=True,
+    ),
+    _Route(
+        "POST",
+        "/v1/sessions",
+        "create",
+        "A new session",
+        wire.CreateBody,
+        SessionInfo,
+        status=201,
+        example={"model": "run", "id": "pump-7", "seed": {"inputs": [[0.5], [0.25]]}},
+    ),
+    _Route(
+        "GET",
+        "/v1/sessions",
+        "list_sessions",
+        "Living sessions, in the order of their ids",
+        gives=wire.Sessions,
+        query={"cursor": {"type": "string"}, "limit": {"type": "integer", "minimum": 1}},
+    ),
+    _Route("GET", _SESSION, "info", "What is known of a session", gives=SessionInfo),
+    _Route("DELETE", _SESSION, "delete", "End it", gives=wire.SnapshotAnswer),
+    _Route(
+        "POST",
+        f"{_SESSION}/step",
+        "step",
+        "One time step or a chunk, exactly once",
+        wire.StepBody,
+        wire.StepAnswer,
+        example={"inputs": [0.5], "step": 0, "request_id": "a1"},
+    ),
+    _Route(
+        "POST",
+        "/v1/step",
+        "step_many",
+        "Steps of many sessions, results or errors one by one",
+        wire.StepsBody,
+        wire.StepsAnswer,
+        example={"steps": [{"session": "pump-7", "inputs": [0.5]}]},
+    ),
+    _Route("GET", f"{_SESSION}/state", "read", "Its state, a safetensors file", binary=True),
+    _Route("PUT", f"{_SESSION}/state", "write", "Set its state", gives=SessionInfo, upload=True),
+    _Route(
+        "POST",
+        f"{_SESSION}/snapshots",
+        "snapshot",
+        "Keep its state",
+        gives=wire.SnapshotAnswer,
+        status=201,
+    ),
+    _Route(
+        "POST",
+        f"{_SESSION}/fork",
+        "fork",
+        "A new session in its state, or in a snapshot's",
+        wire.ForkBody,
+        SessionInfo,
+        status=201,
+        example={"id": "pump-7-if"},
+    ),
+    _Route(
+        "POST",
+        f"{_SESSION}/rollback",
+        "rollback",
+        "Return to a snapshot",
+        wire.RollbackBody,
+        SessionInfo,
+    ),
+    _Route(
+        "POST",
+        f"{_SESSION}/migrate",
+        "migrate",
+        "Move it to other weights of its model",
+        wire.MigrateBody,
+        SessionInfo,
+    ),
+]
+
+
+def create_app(
+    engine: Engine, guards: Guards | None = None, routes: Iterable[BaseRoute] = ()
+) -> FastAPI:
+    """The application, for any ASGI server.
+
+    Arguments:
+        engine: started and closed with the application.
+        guards: tokens and limits.
+        routes: further routes, of other protocols or pages.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await engine.start()
+        try:
+            yield
+        finally:
+            await engine.close()
+
+    api = Api(engine, guards or Guards())
+    app = FastAPI(
+        title="statewise sessions",
+        version=statewise.__version__,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.api = api
+    app.openapi = lambda: wire.document(ROUTES, statewise.__version__)  # type: ignore[method-assign]
+    # The busiest first: routes are tried in order.
+    for route in sorted(ROUTES, key=lambda route: "step" not in route.name):
+        answer = api.answering(getattr(api, route.name), route.status)
+        app.router.routes.append(Route(route.path, answer, methods=[route.method]))
+    app.router.routes += [
+        WebSocketRoute(f"{_SESSION}/stream", api.stream),
+        Route("/healthz", api.healthz),
+        Route("/readyz", api.readyz),
+        Route("/metrics", api.metrics),
+        *routes,
+    ]
+    app.add_exception_handler(HTTPException, _plain_error)
+    return app
+
+
+class Api:
+    """The answers to requests. Each method takes a request and a namespace.
+
+    Arguments:
+        engine: what they are about.
+        guards: what is demanded of them.
+    """
+
+    def __init__(self, engine: Engine, guards: Guards) -> None:
+        self.engine, self.guards = engine, guards
+
+    def answering(
+        self, work: Callable[[Request, str], Awaitable[Any]], status: int = 200
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """An endpoint that checks the token, keeps the time, and puts a result into the words that
+        the client accepts, or an error into the one shape of errors.
+        """
+
+        async def endpoint(request: Request) -> Response:
+            packed = wants_pack(request)
+            try:
+                namespace = self.guards.namespace(request.headers.get("authorization"))
+                async with asyncio.timeout(self.guards.timeout):
+                    value = await work(request, namespace)
+            except TimeoutError:
+                late = TimedOut(f"the request took longer than {self.guards.timeout:g} s")
+                return failed(late, packed)
+            except ServeError as error:
+                return failed(error, packed)
+            except StatewiseError as error:
+                return failed(Unprocessable(str(error)), packed)
+            except Exception:
+                _log.exception("an error that is the server's own fault")
+                return failed(ServeError("the server made an error; its log says more"), packed)
+            return value if isinstance(value, Response) else reply(value, packed, status)
+
+        return endpoint
+
+    async def body(self, request: Request) -> bytes:
+        """A request's body.
+
+        Raises:
+            TooLarge: more bytes than may come.
+        """
+        most = self.guards.body
+        length = request.headers.get("content-length", "0")
+        parts, size = [], 0
+        if not length.isdecimal() or int(length) <= most:
+            async for part in request.stream():
+                size += len(part)
+                parts.append(part)
+                if size > most:
+                    break
+            else:
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+        raise TooLarge(f"the body has more than {most} bytes, the most that this server takes")
+
+    async def _decoded(self, request: Request, kind: type[wire.T]) -> wire.T:
+        packed = "msgpack" in request.headers.get("content-type", "")
+        return wire.decode(await self.body(request), packed, kind)
+
+    # Models
+
+    async def models(self, request: Request, namespace: str) -> Any:
+        return wire.Models(self.engine.models())
+
+    async def load_model(self, request: Request, namespace: str) -> Any:
+        name, data = request.path_params["name"], await self.body(request)
+        before = self.engine.model(name)
+
+        def load() -> Served:
+            with TemporaryDirectory() as folder:
+                path = Path(folder) / "model.safetensors"
+                path.write_bytes(data)
+                try:
+                    return Served.read(name, path, before.table.capacity)
+                except StatewiseError as error:
+                    message = str(error).replace(str(path), "the body")
+                    raise BadInput(message) from None
+
+        return self.engine.load_model(await asyncio.to_thread(load))
+
+    # Stepping
+
+    async def step(self, request: Request, namespace: str) -> Any:
+        given = await self._decoded(request, wire.StepBody)
+        return wire.answered(
+            await self.engine.step(
+                namespace, request.path_params["id"], given.inputs, given.step, given.request_id
+            )
+        )
+
+    async def step_many(self, request: Request, namespace: str) -> Any:
+        given = await self._decoded(request, wire.StepsBody)
+        asked = [
+            StepRequest(one.session, one.inputs, one.step, one.request_id) for one in given.steps
+        ]
+        results = await self.engine.step_many(namespace, asked)
+        return {"results": [wire.answered(result) for result in results]}
+
+    async def stream(self, socket: WebSocket) -> None:
+        """Steps of one session over a socket, answered in order; JSON as text, MessagePack as
+        bytes, as they come.
+        """
+        try:
+            namespace = self.guards.namespace(socket.headers.get("authorization"))
+        except ServeError as error:
+            await socket.close(4401, str(error))
+            return
+        await socket.accept()
+        try:
+            while True:
+                message = await socket.receive()
+                if message["type"] == "websocket.disconnect":
+                    return
+                text, data = message.get("text"), message.get("bytes")
+                packed = text is None
+                answer = await self._streamed(
+                    data if text is None else text.encode(), packed, namespace, socket
+                )
+                encoded = wire.encode(answer, packed)
+                await (socket.send_bytes(encoded) if packed else socket.send_text(encoded.decode()))
+        except WebSocketDisconnect:
+            return
+
+    async def _streamed(self, data: Any, packed: bool, namespace: str, socket: WebSocket) -> Any:
+        try:
+            given = wire.decode(data or b"", packed, wire.StepBody)
+            async with asyncio.timeout(self.guards.timeout):
+                return wire.answered(
+                    await self.engine.step(
+                        namespace,
+                        socket.path_params["id"],
+                        given.inputs,
+                        given.step,
+                        given.request_id,
+                    )
+                )
+        except TimeoutError:
+            return TimedOut(f"the step took longer than {self.guards.timeout:g} s").body()
+        except ServeError as error:
+            return error.body()
+
+    # Sessions
+
+    async def create(self, request: Request, namespace: str) -> Any:
+        given = await self._decoded(request, wire.CreateBody)
+        seed = wire.seeded(given.seed)
+        return await self.engine.create(
+            namespace, given.model, given.id, seed, given.ttl, given.durability
+        )
+
+    async def list_sessions(self, request: Request, namespace: str) -> Any:
+        limit = request.query_params.get("limit", "100")
+        if not limit.isdecimal() or not int(limit):
+            raise Unprocessable(f"limit is a whole number of at least 1, got {limit!r}")
+        cursor = request.query_params.get("cursor", "")
+        return wire.Sessions(*await self.engine.list(namespace, cursor, int(limit)))
+
+    async def info(self, request: Request, namespace: str) -> Any:
+        return await self.engine.info(namespace, request.path_params["id"])
+
+    async def delete(self, request: Request, namespace: str) -> Any:
+        return wire.SnapshotAnswer(await self.engine.delete(namespace, request.path_params["id"]))
+
+    async def read(self, request: Request, namespace: str) -> Any:
+        state = await self.engine.read(namespace, request.path_params["id"])
+        return Response(wire.saved(state), media_type=wire.SAFETENSORS)
+
+    async def write(self, request: Request, namespace: str) -> Any:
+        state = wire.opened(await self.body(request))
+        return await self.engine.write(namespace, request.path_params["id"], state)
+
+    async def snapshot(self, request: Request, namespace: str) -> Any:
+        name = await self.engine.snapshot(namespace, request.path_params["id"])
+        return wire.SnapshotAnswer(name)
+
+    async def fork(self, request: Request, namespace: str) -> Any:
+        given = await self._decoded(request, wire.ForkBody)
+        of = request.path_params["id"]
+        return await self.engine.fork(namespace, of, given.snapshot, given.id)
+
+    async def rollback(self, request: Request, namespace: str) -> Any:
+        given = await self._decoded(request, wire.RollbackBody)
+        return await self.engine.rollback(namespace, request.path_params["id"], given.snapshot)
+
+    async def migrate(self, request: Request, namespace: str) -> Any:
+        given = await self._decoded(request, wire.MigrateBody)
+        of = request.path_params["id"]
+        return await self.engine.migrate(namespace, of, given.how, given.version)
+
+    # The server itself
+
+    async def healthz(self, request: Request) -> Response:
+        return reply({"status": "alive"}, False)
+
+    async def readyz(self, request: Request) -> Response:
+        ready = self.engine.ready
+        return reply({"status": "ready" if ready else "not ready"}, False, 200 if ready else 503)
+
+    async def metrics(self, request: Request) -> Response:
+        text, kind = rendered(self.engine)
+        return Response(text, media_type=kind)
+
+
+def wants_pack(request: Request) -> bool:
+    """Whether the answer is to be MessagePack: as accepted, else as it came."""
+    accepted = request.headers.get("accept", "*/*")
+    if "json" in accepted:
+        return False
+    return "msgpack" in accepted or "msgpack" in request.headers.get("content-type", "")
+
+
+def reply(value: Any, packed: bool, status: int = 200) -> Response:
+    """An answer."""
+    kind = wire.MESSAGEPACK if packed else wire.JSON
+    return Response(wire.encode(value, packed), status, media_type=kind)
+
+
+def failed(error: ServeError, packed: bool) -> Response:
+    """An error, in the one shape."""
+    response = reply(error.body(), packed, error.status)
+    if "retry_after" in error.details:
+        response.headers["Retry-After"] = str(error.details["retry_after"])
+    if error.status == Unauthorized.status:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+async def _plain_error(request: Request, error: Exception) -> Response:
+    """What the router itself refuses: no such path, or another method."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == NotFound.status:
+        return failed(NotFound(f"there is nothing at {request.url.path}"), False)
+    body = {"error": {"code": "bad_request", "message": str(error.detail)}}
+    response = reply(body, False, error.status_code)
+    response.headers.update(error.headers or {})
+    return response

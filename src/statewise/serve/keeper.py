@@ -1,0 +1,116 @@
+"""`Keeper`: the store in a thread of its own, with writes that come together in one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from statewise.serve.errors import StoreFailed
+from statewise.serve.records import encoded
+from statewise.serve.session import Session
+from statewise.serve.stores.base import Store, Write
+
+T = TypeVar("T")
+
+
+class Keeper:
+    """A store as the engine uses it.
+
+    Arguments:
+        store: any `Store`.
+        owner: the server's name in leases.
+    """
+
+    def __init__(self, store: Store, owner: str) -> None:
+        self.store, self.owner = store, owner
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="statewise-store")
+        self._pending: list[tuple[Sequence[Write], bool, asyncio.Future[list[bool]]]] = []
+        self._pump: asyncio.Task[None] | None = None
+        self.failing = False
+
+    async def call(self, function: Callable[..., T], *args: Any) -> T:
+        """One call of the store, in its thread.
+
+        Raises:
+            StoreFailed: the store cannot be reached or written.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            result = await loop.run_in_executor(self._thread, function, *args)
+        except _failures() as error:
+            self.failing = True
+            raise StoreFailed(
+                f"the store of sessions failed ({error}); nothing was changed, try again",
+                retry_after=1,
+            ) from error
+        self.failing = False
+        return result
+
+    async def save(self, kept: Sequence[tuple[Session, bytes]], sync: bool = True) -> list[bool]:
+        """Write sessions with their packed states; which of them are still this server's.
+
+        Raises:
+            StoreFailed: none of them was written.
+        """
+        marks = [session.position for session, _ in kept]
+        done = await self.write(
+            [
+                Write(
+                    session.key,
+                    self.owner,
+                    session.fence,
+                    encoded(session.record(state)),
+                    session.expires,
+                )
+                for session, state in kept
+            ],
+            sync,
+        )
+        for (session, _), position in zip(kept, marks, strict=True):
+            if session.position == position:
+                session.dirty = False
+        return done
+
+    async def write(self, writes: Sequence[Write], sync: bool = True) -> list[bool]:
+        """Write sessions, together with all others that wait to be written; which were not stale.
+
+        Raises:
+            StoreFailed: none of them was written.
+        """
+        future: asyncio.Future[list[bool]] = asyncio.get_running_loop().create_future()
+        self._pending.append((writes, sync, future))
+        if self._pump is None or self._pump.done():
+            self._pump = asyncio.create_task(self._write_pending())
+        return await asyncio.shield(future)
+
+    async def _write_pending(self) -> None:
+        while self._pending:
+            taken, self._pending = self._pending, []
+            together = [write for writes, _, _ in taken for write in writes]
+            try:
+                done = await self.call(self.store.save, together, any(sync for _, sync, _ in taken))
+            except StoreFailed as error:
+                for _, _, future in taken:
+                    future.set_exception(error)
+                continue
+            start = 0
+            for writes, _, future in taken:
+                future.set_result(done[start : start + len(writes)])
+                start += len(writes)
+
+    async def close(self) -> None:
+        """Write what waits and let go of the store."""
+        if self._pump is not None:
+            await self._pump
+        await asyncio.get_running_loop().run_in_executor(self._thread, self.store.close)
+        self._thread.shutdown()
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What stores raise; Redis's errors where a store in Redis has imported it."""
+    redis = sys.modules.get("redis")
+    return (sqlite3.Error, OSError) + ((redis.RedisError,) if redis else ())

@@ -1,0 +1,314 @@
+"""`Served`: a model with the slots of its sessions, and what clients may give it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from statewise import checkpoint
+from statewise.architecture import Vector
+from statewise.errors import FileError, InputError, StatewiseError
+from statewise.origin import other_weights
+from statewise.runtime import Model, SlotTable
+from statewise.runtime import load as load_model
+from statewise.serve.errors import BadInput, ModelFailed, NotFound, Unprocessable
+from statewise.serve.session import Job, Session
+from statewise.state import KIND as STATE
+from statewise.state import State
+
+MODEL_FILE, STATE_FILE = "model.safetensors", "state.safetensors"
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a client may know of a model.
+
+    Arguments:
+        name, version: the version is the fingerprint of the weights.
+        inputs: ``{"kind": "vector", "features": 1}`` or ``{"kind": "tokens", "size": 256}``.
+        outputs: the width of an output.
+        architecture: the fingerprint of the architecture.
+        executor: ``"native"`` or ``"reference"``.
+        dtype: what it computes in.
+        sessions: how many of its sessions are in memory.
+        series: the series whose states came with it, for the seed ``{"series": ...}``.
+    """
+
+    name: str
+    version: str
+    inputs: dict[str, Any]
+    outputs: int
+    architecture: str
+    executor: str
+    dtype: str
+    sessions: int
+    series: list[str]
+
+
+class Served:
+    """A model, its table of slots, and the sessions in it.
+
+    Arguments:
+        name: how clients call it.
+        model: from `statewise.load`.
+        capacity: how many sessions are in memory at once.
+        states: states that came with it, by series.
+    """
+
+    def __init__(
+        self, name: str, model: Model, capacity: int, states: dict[str, State] | None = None
+    ) -> None:
+        if not all(cell.causal for cell in model.architecture.layers):
+            raise InputError(
+                f"{name} has a layer that reads the whole sequence (Bidirectional); it cannot go "
+                "on from a state, so it cannot be served in sessions"
+            )
+        self.name, self.model, self.states = name, model, states or {}
+        self.version = model.fingerprint()
+        self.table = SlotTable(model, capacity)
+        self.holders: list[Session | None] = [None] * capacity
+        self.used = np.full(capacity, np.inf)  # Unix time; infinity where nobody is
+        self.created = np.zeros(capacity)
+        self.dtype = np.dtype(model._executor.dtype)
+        inputs = model.architecture.inputs
+        self.features = inputs.features if isinstance(inputs, Vector) else None
+        self.tokens = None if isinstance(inputs, Vector) else inputs.size
+
+    @classmethod
+    def read(cls, name: str, path: str | Path, capacity: int) -> Served:
+        """A model file, or the folder of a forecaster with the states of its series.
+
+        Raises:
+            FileError: neither of both.
+        """
+        path = Path(path)
+        if not path.is_dir():
+            return cls(name, load_model(path), capacity)
+        model = load_model(path / MODEL_FILE)
+        states = _series(path / STATE_FILE) if (path / STATE_FILE).exists() else {}
+        return cls(name, model, capacity, states)
+
+    @property
+    def info(self) -> ModelInfo:
+        inputs: dict[str, Any] = {"kind": "vector", "features": self.features}
+        if self.features is None:
+            inputs = {"kind": "tokens", "size": self.tokens}
+        architecture = self.model.architecture
+        return ModelInfo(
+            self.name,
+            self.version,
+            inputs,
+            architecture.width,
+            architecture.fingerprint,
+            self.model.executor,
+            self.dtype.name,
+            len(self.table),
+            list(self.states),
+        )
+
+    # What clients give
+
+    def inputs(self, given: Any) -> tuple[np.ndarray, bool]:
+        """Inputs as (T, features) or (T,) tokens, and whether a single time step was given.
+
+        Raises:
+            BadInput: anything else, or numbers that are not finite.
+        """
+        try:
+            raw = np.asarray(given)
+            if raw.dtype.kind not in "biuf":
+                raise TypeError
+        except (TypeError, ValueError):
+            raise BadInput(f"inputs must be {self._expected}, got {_shown(given)}") from None
+        rank = 1 if self.features is not None else 0
+        if self.features == 1 and raw.ndim == 0:
+            raw = raw[None]
+        single = raw.ndim == rank
+        x = raw[None] if single else raw
+        if x.ndim != rank + 1 or (rank and x.shape[1] != self.features) or not x.shape[0]:
+            raise BadInput(f"inputs must be {self._expected}, got shape {list(raw.shape)}")
+        return self._numbers(x), single
+
+    def inputs_together(self, given: Sequence[Any]) -> np.ndarray | None:
+        """Single steps of many requests at once, (N, features) or (N,); None where they need a
+        look one by one.
+        """
+        try:
+            raw = np.asarray(given)
+            if raw.dtype.kind not in "biuf" or raw.shape != (len(given), *self._row):
+                return None
+            return self._numbers(raw)
+        except (TypeError, ValueError, BadInput):
+            return None
+
+    @property
+    def _row(self) -> tuple[int, ...]:
+        return () if self.features is None else (self.features,)
+
+    def _numbers(self, x: np.ndarray) -> np.ndarray:
+        if self.features is None:
+            if x.dtype.kind == "f":
+                raise BadInput(f"tokens must be whole numbers in [0, {self.tokens}), got {x.dtype}")
+            if x.min() < 0 or x.max() >= self.tokens:
+                raise BadInput(f"tokens must lie in [0, {self.tokens}), got {x.min()} to {x.max()}")
+            return x.astype(np.int64)
+        with np.errstate(over="ignore"):
+            numbers = x.astype(self.dtype)
+        if not np.isfinite(numbers).all():
+            raise BadInput(
+                f"inputs must be finite numbers in {self.dtype}; NaN or infinity came (a number "
+                "may be too large for it)"
+            )
+        return numbers
+
+    @property
+    def _expected(self) -> str:
+        if self.features is None:
+            return f"a token in [0, {self.tokens}), or a list of tokens for several time steps"
+        return f"a list of {self.features} numbers, or a list of such lists for several time steps"
+
+    def admitted(self, state: State) -> State:
+        """A state that a client gave, if it is one of this model's and finite.
+
+        Raises:
+            BadInput: a state that does not fit.
+        """
+        if other_weights(state.origin, self.model._origin) is not None:
+            raise BadInput(
+                f"the state was made with other weights than version {self.version} of "
+                f"{self.name}; what it remembers is in another model's terms"
+            )
+        try:
+            fitting = self.model._executor._admit(state, 1)
+        except StatewiseError as error:
+            raise BadInput(str(error)) from None
+        for name, array in fitting.items():
+            if not np.isfinite(array).all():
+                raise BadInput(f"{name!r} of the state is not finite")
+        if fitting.position[0] < 0:
+            raise BadInput(f"the state's position is {int(fitting.position[0])}, below 0")
+        return fitting
+
+    def start(self) -> State:
+        """The state of a new session: that of the only series that came with the model, or the
+        initial one.
+        """
+        if len(self.states) == 1:
+            return next(iter(self.states.values()))
+        return self.model.initial_state(1)
+
+    def series(self, name: Any) -> State:
+        """The state of a series that came with the model."""
+        try:
+            return self.states[str(name)]
+        except KeyError:
+            some = ", ".join(list(self.states)[:5]) or "none"
+            raise NotFound(f"{self.name} has no series {name!r}; it has {some}") from None
+
+    def seeded(self, given: Any) -> State:
+        """The state after consuming inputs from the initial one."""
+        x, _ = self.inputs(given)
+        y, state = self.model(x[None])
+        if not np.isfinite(y).all() or not all(np.isfinite(a).all() for a in state.values()):
+            raise ModelFailed("consuming these inputs gave numbers that are not finite")
+        return state
+
+    def replayed(self, inputs: bytes, position: int) -> State:
+        """The state after consuming the last inputs of a session, where it stood.
+
+        Raises:
+            Unprocessable: none were kept, or they are not this model's.
+        """
+        features = self.features or 1
+        kind = self.dtype if self.features else np.dtype(np.int64)
+        if not inputs or len(inputs) % (features * kind.itemsize):
+            raise Unprocessable(
+                "there are no inputs of this session to replay; start the server with "
+                "--keep-inputs N, or keep the state"
+            )
+        x = np.frombuffer(inputs, kind)
+        state = self.seeded(x.reshape(-1, features) if self.features else x)
+        return State(dict(state), np.array([position], np.int64), origin=state.origin)
+
+    # Who is in the table
+
+    def enter(self, session: Session, created: float, used: float) -> None:
+        """A session that has opened a slot."""
+        index = session.index
+        self.holders[index], self.created[index], self.used[index] = session, created, used
+
+    def leave(self, session: Session) -> None:
+        """Give back a session's slot."""
+        assert session.slot is not None
+        self.holders[session.index], self.used[session.index] = None, np.inf
+        self.table.close(session.slot)
+        session.slot = None
+
+    def resting(self, count: int) -> list[Session]:
+        """Up to this many sessions for which nobody waits, the longest at rest first."""
+        count = min(4 * count, len(self.used))
+        oldest = np.argpartition(self.used, count - 1)[:count]
+        found = [self.holders[index] for index in oldest[np.argsort(self.used[oldest])]]
+        return [session for session in found if session and not session.busy][: count // 4 or 1]
+
+    # Stepping
+
+    def step(self, jobs: Sequence[Job]) -> tuple[list[np.ndarray | None], State, State]:
+        """Step the sessions of jobs along their inputs, all that still have a step together.
+
+        Returns:
+            each job's outputs (T, O), or None where a number was not finite: that session stands
+            where it stood. Then the states before and after, row i for job i.
+        """
+        slots = np.array([job.session.slot for job in jobs], np.int64)
+        before = self.table.gather(slots)
+        try:
+            if all(job.steps == 1 for job in jobs):
+                y = self.table.step(slots, np.concatenate([job.x for job in jobs]))
+                outputs, bad = list(y[:, None]), ~np.isfinite(y).all(axis=1)
+            else:
+                outputs = self._along(slots, jobs)
+                bad = np.array([not np.isfinite(y).all() for y in outputs])
+        except BaseException:
+            self.table.scatter(slots, before)
+            raise
+        after = self.table.gather(slots)
+        for array in after.values():
+            if not np.isfinite(array).all():
+                bad |= ~np.isfinite(array).reshape(len(jobs), -1).all(axis=1)
+        if not bad.any():
+            return list(outputs), before, after
+        self.table.scatter(slots[bad], before.rows(bad))
+        kept = [None if bad[index] else y for index, y in enumerate(outputs)]
+        return kept, before, after
+
+    def _along(self, slots: np.ndarray, jobs: Sequence[Job]) -> list[np.ndarray]:
+        steps = np.array([job.steps for job in jobs])
+        order = np.argsort(-steps, kind="stable")
+        going = [jobs[index] for index in order]
+        longest, width = int(steps.max()), self.model.architecture.width
+        y = np.empty((len(jobs), longest, width), self.dtype)
+        left = -np.sort(-steps)
+        for t in range(longest):
+            count = int(np.searchsorted(-left, -t, side="left"))
+            x = np.stack([job.x[t] for job in going[:count]])
+            y[order[:count], t] = self.table.step(slots[order[:count]], x)
+        return [y[index, : job.steps] for index, job in enumerate(jobs)]
+
+
+def _series(path: Path) -> dict[str, State]:
+    text = checkpoint.read_metadata(path, STATE).get("series")
+    if text is None:
+        raise FileError(f"{path} does not say which series its states belong to")
+    state = State.load(path)
+    return {str(row["id"]): state.rows(index) for index, row in enumerate(json.loads(text))}
+
+
+def _shown(given: Any) -> str:
+    text = repr(given)
+    return text if len(text) <= 80 else f"{text[:77]}..."

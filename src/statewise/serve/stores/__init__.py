@@ -1,0 +1,1 @@
+"""Where sessions rest: memory, SQLite or Redis, behind one contract."""

@@ -1,0 +1,57 @@
+"""Reports: expectations, JSON and text."""
+
+import pytest
+import torch
+
+import statewise as sw
+from statewise import check
+from statewise.check import Report, Row
+
+
+def report(**answers):
+    rows = [
+        Row(fact.replace("__", "."), "?", answer, "seen", "ok", "people", "advice")
+        for fact, answer in answers.items()
+    ]
+    return Report("model", "torch", ("LSTM",), tuple(rows))
+
+
+def test_words_speak_of_every_way_of_calling():
+    seen = report(carry__call="carried", carry__predict="reset", reset="initial")
+    assert seen.expecting("carry").failures == (
+        "carry.predict: expected carried, saw reset (seen)",
+    )
+    assert seen.expecting("reset").failures == ("carry.call: expected reset, saw carried (seen)",)
+    assert seen.expecting(None).ok
+
+
+def test_facts_are_held_against_one_answer_or_several():
+    seen = report(carry__call="carried", padding__zeros="seen")
+    assert seen.expecting({"padding.*": ["seen", "ignored"], "carry.call": "carried"}).ok
+    assert not seen.expecting({"padding.zeros": "ignored"}).ok
+    (failure,) = seen.expecting({"no.such": "fact"}).failures
+    assert failure == "no.such: expected fact, nothing was seen of it"
+
+
+def test_a_report_goes_through_json():
+    seen = report(carry__call="carried").expecting("reset")
+    assert Report.from_json(seen.as_json()) == seen
+    assert "NOT MET" in seen.text()
+
+
+def test_a_fact_that_was_not_looked_at_is_named():
+    with pytest.raises(KeyError, match=r"no fact 'carry\.predict'.*carry\.call"):
+        report(carry__call="reset")["carry.predict"]
+
+
+def test_an_unknown_expectation_is_refused():
+    with pytest.raises(sw.InputError, match="'carry', 'reset' or a mapping"):
+        check.run(torch.nn.LSTM(1, 2), expect="maybe")
+
+
+def test_the_model_is_left_as_it_was():
+    model = torch.nn.LSTM(1, 2).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    check.run(model)
+    assert model.training
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())

@@ -1,0 +1,173 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.cli.test_cli import call
+
+import statewise as sw
+from statewise.inspect.exam import TASKS, exam
+from statewise.inspect.exam.sitting import _reach
+from statewise.inspect.exam.tasks import SOURCES, find
+
+
+def text(drawn, symbols):
+    """The symbols that went in, and the sets that are asked for."""
+    given = "".join(symbols[row.argmax()] for row in drawn.inputs)
+    wanted = [
+        "".join(s for s, one in zip(symbols, row, strict=True) if one) for row in drawn.targets
+    ]
+    return given, wanted
+
+
+def draw(name, size, seed=0):
+    return TASKS[name].draw(np.random.default_rng(seed), size)
+
+
+def test_counting_languages_name_the_legal_next_symbols():
+    assert text(draw("anbn", 2), "^$ab") == ("^aabb", ["a", "ab", "ab", "b", "$"])
+    given, wanted = text(draw("anbncn", 2), "^$abc")
+    assert given == "^aabbcc"
+    assert wanted == ["a", "ab", "ab", "b", "c", "c", "$"]
+    assert text(draw("anbn", 1), "^$ab")[1] == ["a", "ab", "$"]
+
+
+@given(st.integers(1, 30), st.integers(0, 99))
+def test_brackets_balance(pairs, seed):
+    given, wanted = text(draw("dyck1", pairs, seed), "^$()")
+    depth = 0
+    for symbol, legal, after in zip(given, wanted, [*given[1:], "$"], strict=True):
+        depth += {"(": 1, ")": -1, "^": 0}[symbol]
+        assert depth >= 0
+        assert set(legal) == (set("()") if depth else set("($"))
+        assert after in legal
+    assert depth == 0
+    assert given.count("(") == pairs
+
+
+@given(st.sampled_from([5, 12, 60]), st.integers(0, 99))
+def test_reber_strings_follow_the_grammar(size, seed):
+    given, wanted = text(draw("reber", size, seed), "BETPSXV")
+    assert given[:1] + given[2:3] == "BB"
+    assert given[1] == given[-1]
+    assert wanted[0] == "TP"
+    assert wanted[-2:] == [given[1], "E"]
+    assert len(given) >= size + 3
+    assert all(after in legal for legal, after in zip(wanted, given[1:], strict=False))
+
+
+def test_tasks_of_memory_ask_for_what_was_seen():
+    given, wanted = text(draw("recall", 7), "ABwxyz?")
+    assert (len(given), wanted[-1]) == (9, given[0])
+    assert not any(wanted[:-1])
+    given, wanted = text(draw("order", 30, 4), "abcdXY?")
+    order = "".join(symbol for symbol in given if symbol in "XY")
+    assert wanted[-1] == dict(zip(["XX", "XY", "YX", "YY"], "abcd", strict=True))[order]
+    one = draw("adding", 20)
+    marked = one.inputs[one.inputs[:, 1] == 1, 0]
+    assert len(marked) == 2
+    assert one.targets[-1, 0] == pytest.approx(0.5 + marked.sum() / 4)
+    given, wanted = text(draw("copy", 3), "abcd ?")
+    assert "".join(wanted) == given[:5]
+    assert given[5:] == "   ?????"
+    given, wanted = text(draw("parity", 9), "01?")
+    assert wanted[-1] == "01"[given.count("1") % 2]
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
+def test_the_answers_themselves_are_right_and_guesses_are_not(task):
+    rng = np.random.default_rng(0)
+    for size in (*task.learned, task.tested[-1]):
+        drawn = task.draw(rng, size)
+        answers = drawn.targets - 0.5 * (task.kind == "symbols")
+        assert task.right(answers, drawn)
+        wrong = -answers if task.kind == "symbols" else answers + 0.05
+        assert not task.right(wrong, drawn)
+    assert task.guess(rng) < 0.6
+    assert task.tested[0] <= task.learned[1]
+    assert any(source[:3] in task.published for source in SOURCES) or not task.published
+
+
+def test_a_cell_that_counts_reaches_every_size():
+    """An LSTM by hand: its cell goes up with a and down with b."""
+    task = TASKS["anbn"]
+    arch = sw.Architecture(sw.Vector(4), [sw.LSTM(3)], sw.Linear(4))
+    arrays = {name: np.zeros(p.shape, np.float32) for name, p in arch.parameters.items()}
+    big, small = 50.0, 0.002
+    W, b = arrays["0.W"].reshape(4, 3, 4), arrays["0.b"].reshape(4, 3)
+    start, a, last_b = 0, 2, 3
+    b[0] = b[1] = b[3] = big  # gates i, f, o open; nothing is forgotten but in units 1 and 2
+    b[1, 1:] = -big
+    W[2, 0, a], W[2, 0, last_b] = small, -small  # unit 0 counts
+    W[2, 1, a] = big  # unit 1: was it an a?
+    W[2, 2, start] = big  # unit 2: was it the start?
+    V, v = arrays["outputs.W"], arrays["outputs.b"]
+    one = np.tanh(1)
+    V[1] = [-4000, -100, -100]  # the end: the count is at zero after b
+    v[1] = 4
+    V[2] = [0, 2, 2]  # a: after the start and after a
+    v[2] = -one
+    V[3] = [4000, 100, -100]  # b: while the count is above zero
+    v[3] = -4
+    model = sw.nn.Model(arch, weights=arrays)
+    assert _reach(task, model, np.random.default_rng(0)) == task.tested[-1]
+
+
+def test_an_exam_is_sat():
+    threads = torch.get_num_threads()
+    sittings = exam(["recall", "anbn"], ["gru", "lstm"], seeds=1, units=12, seconds=0.1, jobs=1)
+    assert [(one.task, one.cell, one.seed) for one in sittings] == [
+        (task, cell, 0) for task in ("recall", "anbn") for cell in ("gru", "lstm")
+    ]
+    assert all(0 <= one.success <= 1 and one.sequences >= 512 for one in sittings)
+    assert torch.get_num_threads() == threads
+
+
+def test_what_can_be_learned_is_learned():
+    (one,) = exam(["anbn"], ["lstm"], seeds=1, seconds=30, jobs=1)
+    assert one.passed
+    assert one.reach >= 10
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: exam(["anbm"]), "no task 'anbm'; there are anbn, anbncn"),
+        (lambda: exam(cells=["rnn"]), "no cell 'rnn'; there are elman, lstm, gru"),
+        (lambda: exam(seeds=0), "seeds"),
+        (lambda: exam(units=True), "units"),
+        (lambda: exam(seconds=0), "seconds"),
+    ],
+)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(sw.InputError, match=message):
+        call()
+
+
+def test_no_names_are_all_tasks():
+    assert find([]) == list(TASKS.values())
+
+
+def test_the_command_prints_a_table():
+    words = ["exam", "parity", "recall", "--cells", "gru", "--seeds", 1, "--seconds", 0.1]
+    done = call(*words, "--jobs", 1)
+    assert done.returncode == 0, done.stderr
+    assert "parity" in done.stdout
+    assert "1-12 bits" in done.stdout
+    assert "[2] Hochreiter" in done.stdout
+
+
+def test_the_command_prints_json(capsys):
+    from statewise.cli.exam import run
+
+    run(["parity"], "gru, lstm", 1, 4, 0.1, 1, True)
+    rows = json.loads(capsys.readouterr().out)
+    assert [(one["task"], one["cell"]) for one in rows["sittings"]] == [
+        ("parity", "gru"),
+        ("parity", "lstm"),
+    ]
+    assert 0 < rows["guess"]["parity"] < 1
+    bad = call("exam", "nothing")
+    assert (bad.returncode, bad.stderr.count("\n")) == (2, 1)
