@@ -89,7 +89,7 @@ ZOO = {
 PAIRS = dict(_lstms(2))
 """Equations that only the executors' agreement needs to be proven over."""
 
-CAUSAL = {name for name, arch in ZOO.items() if all(cell.causal for cell in arch.layers)}
+CAUSAL = [name for name, arch in ZOO.items() if all(cell.causal for cell in arch.layers)]
 
 
 def weights(architecture, dtype="float32", seed=0):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
@@ -13,10 +14,14 @@ from statewise.check.report import Report
 from statewise.check.subject import Subject, parse_shape
 from statewise.errors import InputError
 
+SHOWN = 64
 # A model's framework is imported already: nothing is imported to find out whose it is.
 FRAMEWORKS = {
     "statewise": "statewise",
+    "keras": "keras",
+    "flax": "flax",
     "torch": "torch",
+    "onnxruntime": "onnx",
 }
 
 
@@ -26,6 +31,7 @@ def run(
     expect: str | dict[str, Any] | None = None,
     inputs: str | tuple[int | None, ...] | None = None,
     target: str | None = None,
+    only: Sequence[str] | None = None,
 ) -> Report:
     """Run a model in every way it has, and say what it does with its state.
 
@@ -37,6 +43,7 @@ def run(
         inputs: the shape of what it reads, ``"rows,steps,features"`` with ``?`` for any size;
             found by trying where it is not given.
         target: what the report calls it.
+        only: the names of the probes to run, such as ``["carry", "reset"]``; all of them.
 
     Returns:
         The report; ``report.ok`` says whether what was expected was seen.
@@ -55,11 +62,27 @@ def run(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the model; what it raises is in the report
         examined = subject_of(model, shape)
-        rows = [row for probe in PROBES for row in probe.rows(examined)]
+        asked = [probe for probe in PROBES if only is None or probe.name in only]
+        rows = [row for probe in asked for row in probe.rows(examined)]
+        sample = _sample(examined)
     report = Report(
-        target or type(model).__name__, examined.framework, examined.layers, tuple(rows)
+        target or type(model).__name__,
+        examined.framework,
+        examined.layers,
+        tuple(rows),
+        sample=sample,
     )
     return report.expecting(expect)
+
+
+def _sample(examined: Subject) -> tuple[float, ...]:
+    """The first outputs of a plain call, to hold beside those of another backend."""
+    try:
+        way = examined.fresh().ways()[examined.plain]
+        (y,) = way.observe([examined.inputs.draw(seed=1)], 1)
+    except Exception:  # a row says what it raised
+        return ()
+    return tuple(float(value) for value in y.ravel()[:SHOWN])
 
 
 def subject_of(model: Any, inputs: tuple[int | None, ...] | None = None) -> Subject:

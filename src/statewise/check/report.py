@@ -47,6 +47,7 @@ class Report:
         layers: the recurrent layers found.
         rows: a row a fact.
         failures: where an expectation was not met, a line each.
+        sample: the first outputs of a plain call.
 
     Example::
 
@@ -61,6 +62,7 @@ class Report:
     layers: tuple[str, ...]
     rows: tuple[Row, ...]
     failures: tuple[str, ...] = ()
+    sample: tuple[float, ...] = ()
 
     def __getitem__(self, fact: str) -> Row:
         for row in self.rows:
@@ -127,7 +129,11 @@ class Report:
         rows = tuple(Row(**row) for row in values["rows"])
         kept = {name: values[name] for name in ("target", "framework")}
         return cls(
-            **kept, layers=tuple(values["layers"]), rows=rows, failures=tuple(values["failures"])
+            **kept,
+            layers=tuple(values["layers"]),
+            rows=rows,
+            failures=tuple(values["failures"]),
+            sample=tuple(values["sample"]),
         )
 
     def json(self) -> str:

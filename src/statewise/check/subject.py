@@ -72,6 +72,7 @@ class Subject(ABC):
         inputs: what it reads.
         explicit: a state goes in and comes out of a call.
         plain, training: the names of the plain call, and of the one used between evaluations.
+        known: which ways were seen to carry.
         lines: how things are written in this framework, for the advice.
     """
 
@@ -82,6 +83,7 @@ class Subject(ABC):
     plain: str = "call"
     training: str = "call"
     lines: dict[str, str] = field(default_factory=dict)
+    known: dict[str, bool] = field(default_factory=dict)
 
     @abstractmethod
     def fresh(self) -> Subject:

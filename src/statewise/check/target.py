@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ from statewise import runtime
 from statewise.errors import FileError, InputError, MissingExtraError, StatewiseError
 
 
-def load(target: str) -> Any:
+def load(target: str, *, unsafe: bool = False) -> Any:
     """The model behind a target.
 
     Arguments:
-        target: a model file of statewise, or ``module:callable``
+        target: a model file of statewise, ``.keras``, ``.h5`` or ``.onnx``, or ``module:callable``
             that returns a model.
+        unsafe: let a Keras file bring code of its own (a lambda); never otherwise.
 
     Raises:
         FileError: no file, or no model in it.
@@ -25,9 +27,18 @@ def load(target: str) -> Any:
         MissingExtraError: the framework is not installed.
     """
     path = Path(target)
+    if is_keras(target):
+        return _keras(_existing(path), unsafe)
+    if path.suffix == ".onnx":
+        return _onnx(_existing(path))
     if ":" in target and not path.exists():
         return _called(target)
     return _statewise(_existing(path))
+
+
+def is_keras(target: str) -> bool:
+    """A file of Keras, by its ending."""
+    return Path(target).suffix in (".keras", ".h5", ".hdf5")
 
 
 def expectation(given: str | None) -> str | dict[str, Any] | None:
@@ -93,6 +104,33 @@ def _called(target: str) -> Any:
             f"{target} raised {type(error).__name__}: {error}; it is called without arguments and "
             "returns a model"
         ) from error
+
+
+def _keras(path: Path, unsafe: bool) -> Any:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    keras = imported("keras", "keras", f"reading {path}")
+    try:
+        return keras.models.load_model(path, compile=False, safe_mode=not unsafe)
+    except Exception as error:
+        said = " ".join(str(error).split())[:300]
+        raise FileError(
+            f"Keras cannot load {path}: {said}; layers of your own are found where a "
+            "module:callable imports them and returns the model, and code inside a file runs only "
+            "with --unsafe"
+        ) from error
+
+
+def _onnx(path: Path) -> Any:
+    onnx = imported("onnx", "onnx", f"reading {path}")
+    imported("onnxruntime", "onnx", f"running {path}")
+    from statewise.check.adapters.onnx import Graph
+
+    try:
+        onnx.checker.check_model(str(path))
+        return Graph.load(path)
+    except Exception as error:
+        said = " ".join(str(error).split())[:300]
+        raise FileError(f"{path} is not a sound ONNX model: {said}") from error
 
 
 def imported(package: str, extra: str, purpose: str) -> Any:

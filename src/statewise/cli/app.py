@@ -163,13 +163,20 @@ def check(
         str | None, typer.Option(help="carry, reset, or a JSON file of fact -> answer")
     ] = None,
     inputs: Annotated[str | None, typer.Option(help="rows,steps,features; ? for any")] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(help="of Keras: all, or tensorflow, torch, jax with commas between"),
+    ] = None,
+    unsafe: Annotated[bool, typer.Option(help="let a Keras file bring code of its own")] = False,
+    demo: Annotated[bool, typer.Option("--demo", help="ask Keras, torch and statewise")] = False,
+    html: Annotated[bool, typer.Option("--html", help="print the report as a page")] = False,
     json: Annotated[bool, typer.Option("--json", help="print the report as JSON")] = False,
 ) -> None:
     """Show what a model of any framework does with its state, by running it."""
     from statewise.cli.check import Options
     from statewise.cli.check import check as run
 
-    raise typer.Exit(run(Options(target, expect, inputs, json)))
+    raise typer.Exit(run(Options(target, expect, inputs, backend, unsafe, demo, html, json)))
 
 
 @app.command()

@@ -63,11 +63,14 @@ def carries(subject: Subject, part: str) -> tuple[str, str]:
 
 
 def _carried(subject: Subject, name: str) -> bool:
+    if name in subject.known:
+        return subject.known[name]
     past, new = subject.inputs.draw(seed=1), subject.inputs.draw(seed=2)
     alone = subject.fresh().ways()[name].observe([new], 1)[0]
     way = subject.fresh().ways()[name]
     way.observe([past], 1)
-    return not same(way.observe([new], 1)[0], alone)
+    subject.known[name] = not same(way.observe([new], 1)[0], alone)
+    return subject.known[name]
 
 
 @probe(

@@ -47,7 +47,9 @@ def padding(subject: Subject, part: str) -> tuple[str, str]:
         )  # fmt: skip
         worst, where = max((worst, where), moved)
     if worst <= TOLERANCE:
-        return "ignored", "valid outputs and final state are those of the rows alone"
+        whole = subject.explicit
+        shown = "outputs and final state are" if whole else "outputs are (no state is shown)"
+        return "ignored", f"valid {shown} those of the rows alone"
     if part == PLAIN:
         return "seen", f"zeros at the end change the {where}, {off(worst)}"
     return "leaks", f"the padding changes the {where}, {off(worst)}"

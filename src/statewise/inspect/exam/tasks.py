@@ -158,8 +158,8 @@ TASKS: dict[str, Task] = {
 
 SOURCES: tuple[str, ...] = (
     "[1] Lan, Geyer, Chemla and Katzir, Minimum Description Length Recurrent Neural Networks, 2022",
-    "[2] Hochreiter and Schmidhuber, Long Short-Term Memory, 1997, Experiments 2a and 6a",
-    "[3] Hochreiter and Schmidhuber, LSTM can solve hard long time lag problems, 1996",
+    "[2] Hochreiter and Schmidhuber, Long Short-Term Memory, 1997, as quoted by later work",
+    "[3] Hochreiter and Schmidhuber, LSTM can solve hard long time lag problems, 1996, quoted too",
 )
 
 
