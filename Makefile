@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS := --numprocesses logical --maxprocesses 4 --dist worksteal
 
-.PHONY: install test test-pure test-interop lint types imports bench bench-kernels bench-text sanitize clean
+.PHONY: install test test-pure test-interop lint types imports bench bench-kernels bench-serve bench-text sanitize clean
 
 install: $(VENV)/installed
 
@@ -54,6 +54,11 @@ bench: install
 bench-kernels: install
 	$(BIN)/pip install --quiet --constraint constraints.txt onnx onnxruntime
 	$(BIN)/python benchmarks/kernels.py
+
+# The server beside those a user would write, with FastAPI and torch or onnxruntime.
+bench-serve: install
+	$(BIN)/pip install --quiet --constraint constraints.txt onnx onnxruntime
+	$(BIN)/python benchmarks/serve.py
 
 # Learning and writing text beside torch by hand; STATEWISE_DATA is a folder with tinyshakespeare.txt.
 bench-text: install

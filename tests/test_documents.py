@@ -31,7 +31,11 @@ def test_the_readme_runs_from_top_to_bottom(tmp_path: Path) -> None:
     assert (tmp_path / "forecaster" / "state.safetensors").exists()
 
 
-@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.stem)
+EXAMPLES = set((ROOT / "examples").glob("*.py"))
+EXAMPLES.remove(ROOT / "examples" / "triton_client.py")  # runs beside the server's tests
+
+
+@pytest.mark.parametrize("example", sorted(EXAMPLES), ids=lambda p: p.stem)
 def test_examples_run(example: Path, tmp_path: Path) -> None:
     assert run(example, tmp_path)
 

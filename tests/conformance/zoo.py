@@ -89,7 +89,9 @@ ZOO = {
 PAIRS = dict(_lstms(2))
 """Equations that only the executors' agreement needs to be proven over."""
 
-CAUSAL = [name for name, arch in ZOO.items() if all(cell.causal for cell in arch.layers)]
+CAUSAL = {
+    name: arch for name, arch in ZOO.items() if all(cell.causal for cell in arch.layers)
+}.keys()  # a set in the order of the zoo, the same in every worker
 
 
 def weights(architecture, dtype="float32", seed=0):

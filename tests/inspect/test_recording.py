@@ -3,10 +3,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.conformance.zoo import ZOO, inputs, weights
 
 import statewise as sw
 from statewise import inspect
-from tests.conformance.zoo import ZOO, inputs, weights
 
 
 def both(architecture, dtype="float32"):
@@ -103,3 +103,19 @@ def test_recording_leaves_the_model_as_it_was(model):
     assert vars(model).keys() == before.keys()
     assert model._executor is before["_executor"]
     assert type(model._executor.run).__name__ == "LayerByLayer"
+
+
+def test_a_text_is_read_by_the_models_own_vocabulary():
+    text = sw.TextModel([sw.LSTM(4)], width=3)
+    text.vocabulary = sw.text.Vocabulary.of(["abc "])
+    arch = text._architecture(len(text.vocabulary))
+    text.model = sw.runtime.Model(arch, weights(arch))
+    trace = inspect.record(text, "cab a", names="0.c")
+    assert (trace["0.c"].shape, "".join(trace.labels)) == ((1, 5, 4), "cab a")
+    assert inspect.names(text) == [f"0.{n}" for n in "ifgoch"]
+    for bad, message in (("", "empty"), ("caf\u00e9", "lacks 'f'")):
+        with pytest.raises(sw.DataError, match=message):
+            inspect.record(text, bad)
+    assert inspect.record(text, "caf", unknown="replace").labels == list("caf")
+    with pytest.raises(sw.DataError, match="no vocabulary"):
+        inspect.record(text.model, "cab")

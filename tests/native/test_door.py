@@ -58,6 +58,7 @@ def test_an_environment_variable_forces_an_instruction_set():
 
 
 def test_threads_are_set_and_reset():
+    kernels.set_threads(0)
     default = kernels.threads()
     kernels.set_threads(3)
     assert kernels.threads() == 3

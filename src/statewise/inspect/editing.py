@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -14,8 +15,11 @@ from statewise.cells import GRU, LSTM, Elman, Residual
 from statewise.cells.activations import ACTIVATIONS, normalize
 from statewise.cells.residual import Wrapper
 from statewise.errors import InputError
-from statewise.inspect.recording import executor_of, names, suggestion
+from statewise.inspect.recording import executor_of, shapes
+from statewise.inspect.subject import runner, suggestion
+from statewise.program import Executor
 from statewise.types import Array, Fields, Parameters, Seen
+from statewise.unroll import Run, stepwise
 
 Change: TypeAlias = Callable[[Array], Array] | float
 Editor: TypeAlias = Callable[[str, Array], Array]
@@ -26,17 +30,17 @@ def edit(
     model: Any,
     changes: Mapping[str, Change],
     *,
-    at: Iterable[int] | slice | None = None,
+    at: int | Iterable[int] | slice | None = None,
     units: Iterable[int] | None = None,
     propagate: bool = True,
 ) -> Iterator[Any]:
     """Within the block, the model computes with these values changed; afterwards it is as before.
 
     A changed value takes effect on all that is computed from it in the same step: a changed forget
-    gate of an LSTM changes c, h and the output.
+    gate of an LSTM changes c, h and the output. Blocks may be nested: the outer one edits first.
 
     Arguments:
-        model: of `statewise.nn` or of `statewise.load`.
+        model: of `statewise.nn`, of `statewise.load`, or a model of text.
         changes: name -> a number, or a function of the value (B, units) that returns the new one.
             Of LSTM, GRU and Elman every name; of other cells the fields of the state.
         at: steps of each call, from 0; all of them where it is not given.
@@ -54,81 +58,99 @@ def edit(
         with inspect.edit(model, {"0.f": lambda f: f * 0 + 1}, at=range(10, 20)):
             y, state = model(x)
     """
+    model = runner(model)
     executor = executor_of(model)
-    known = names(model)
-    steps = at if at is None or isinstance(at, slice) else frozenset(at)
+    widths = {name: shape[-1] for name, (shape, _) in shapes(model).items()}
+    chosen = None if units is None else sorted({int(unit) for unit in units})
     by_layer: dict[int, dict[str, Change]] = {}
     for name, change in changes.items():
-        if name not in known:
-            hint = suggestion(name, known)
-            raise InputError(f"nothing in this model is called {name!r}{hint} It has {known}")
+        if name not in widths:
+            hint = suggestion(name, widths)
+            raise InputError(
+                f"nothing in this model is called {name!r}{hint} It has {', '.join(widths)}"
+            )
+        if chosen and not 0 <= chosen[0] <= chosen[-1] < widths[name]:
+            raise InputError(f"{name!r} has units 0 to {widths[name] - 1}, got {chosen}")
         layer, _, own = name.partition(".")
         by_layer.setdefault(int(layer), {})[own] = change
-    chosen = None if units is None else sorted({int(unit) for unit in units})
-    edited: list[_Edited] = []
     cells = list(executor.cells)
-    for layer, own_changes in by_layer.items():
-        _check(layer, cells[layer], executor.architecture.widths[layer], own_changes, chosen)
-        made = _Edited(cells[layer], own_changes, steps, chosen, propagate)
-        cells[layer] = made
-        edited.append(made)
+    for index, own_changes in by_layer.items():
+        _check(index, cells[index], executor.architecture.widths[index], own_changes)
+        one = _Edit(own_changes, _steps(at), chosen, propagate)
+        held = cells[index]
+        inner, edits = (held.inner, held.edits) if isinstance(held, _Edited) else (held, ())
+        cells[index] = _Edited(inner, (*edits, one))
 
-    def altered() -> Any:
-        return _Restarting(model, saved, cells, edited)
+    def altered(executor: Executor) -> Executor:
+        made: Any = copy.copy(executor)
+        made.cells, made.run = tuple(cells), _Beside(executor.run)
+        if hasattr(made, "packed"):
+            made.packed = None  # the whole model in one native call
+        return made  # type: ignore[no-any-return]
 
-    saved = vars(model).get("_executor")
-    packed = vars(model).get("_packed")
-    if saved is None:  # torch makes an executor at every call, NumPy keeps one
-        vars(model)["_executor"] = altered
-    else:
-        vars(model).update(_executor=altered(), _packed=None)
+    base: Any = model._executor  # NumPy's models keep an executor, torch's make one at every call
+    saved = {name: vars(model)[name] for name in ("_executor", "_packed") if name in vars(model)}
+    vars(model)["_executor"] = (
+        altered(base) if isinstance(base, Executor) else lambda: altered(base())
+    )
+    if "_packed" in saved:
+        vars(model)["_packed"] = None
     try:
         yield model
     finally:
-        if saved is None:
-            del vars(model)["_executor"]
-        else:
-            vars(model).update(_executor=saved, _packed=packed)
+        del vars(model)["_executor"]
+        vars(model).update(saved)
 
 
-class _Restarting:
-    """An executor with edited cells, which count steps anew in every call."""
+class _Beside:
+    """A run that steps edited cells and leaves all others to the fast way.
 
-    def __init__(self, model: Any, saved: Any, cells: list[Cell], edited: list[_Edited]) -> None:
-        import copy
+    Whole calls and single steps are announced to it first, which is where steps count anew.
+    """
 
-        executor = copy.copy(saved) if saved is not None else type(model)._executor(model)
-        executor.cells = tuple(cells)
-        if saved is not None:
-            executor.packed = None
-        self._executor, self._edited = executor, edited
+    def __init__(self, run: Run) -> None:
+        self._run = run
 
-    def __getattr__(self, name: str) -> Any:
-        for cell in self._edited:
+    def __call__(
+        self, cell: Cell, p: Parameters, x: Array, s: Fields, see: bool
+    ) -> tuple[Array, Fields, Seen]:
+        return (stepwise if isinstance(cell, _Edited) else self._run)(cell, p, x, s, see)
+
+    def whole(self, cell: Cell, *rest: Any) -> Any:
+        return self._ask("whole", cell, rest)
+
+    def watched(self, cell: Cell, *rest: Any) -> Any:
+        return self._ask("watched", cell, rest)
+
+    def step(self, cell: Cell, *rest: Any) -> Any:
+        return self._ask("step", cell, rest)
+
+    def _ask(self, how: str, cell: Cell, rest: tuple[Any, ...]) -> Any:
+        if isinstance(cell, _Edited):
             cell.clock[0] = 0
-        return getattr(self._executor, name)
+            return None
+        fast = getattr(self._run, how, None)
+        return None if fast is None else fast(cell, *rest)
 
 
 @dataclass(frozen=True)
-class _Edited(Wrapper):
-    """A cell with some of its values changed in every step."""
+class _Edit:
+    """Changes of the values of one cell: name by name, at some steps, of some units."""
 
     changes: Mapping[str, Change]
     at: slice | frozenset[int] | None
     units: list[int] | None
     propagate: bool
-    clock: list[int] = field(default_factory=lambda: [0])
 
-    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Seen]:
-        t = self.clock[0]
-        self.clock[0] += 1
-        y, new, seen = self.inner.step(p, x, s)
-        if not _within(t, self.at):
-            return y, new, seen
-        shown, changed, seen = _stepped(self.inner, p, x, s, self._edit)
-        return shown, changed if self.propagate else new, seen
+    def holds(self, t: int) -> bool:
+        if self.at is None:
+            return True
+        if not isinstance(self.at, slice):
+            return t in self.at
+        start, stop, stride = self.at.start or 0, self.at.stop, self.at.step or 1
+        return t >= start and (stop is None or t < stop) and (t - start) % stride == 0
 
-    def _edit(self, name: str, value: Array) -> Array:
+    def __call__(self, name: str, value: Array) -> Array:
         if name not in self.changes:
             return value
         change, xp = self.changes[name], array_namespace(value)
@@ -145,34 +167,67 @@ class _Edited(Wrapper):
         return xp.where(mask, xp.astype(new, value.dtype), value)
 
 
-def _within(t: int, at: slice | frozenset[int] | None) -> bool:
+@dataclass(frozen=True)
+class _Edited(Wrapper):
+    """A cell with some of its values changed."""
+
+    edits: tuple[_Edit, ...]
+    clock: list[int] = field(default_factory=lambda: [0])
+
+    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Seen]:
+        t = self.clock[0]
+        self.clock[0] += 1
+        held = [one for one in self.edits if one.holds(t)]
+        kept = [one for one in held if one.propagate]
+        y, new, seen = stepped(self.inner, p, x, s, held)
+        if len(kept) < len(held):
+            new = stepped(self.inner, p, x, s, kept)[1]
+        return y, new, seen
+
+
+def _steps(at: int | Iterable[int] | slice | None) -> slice | frozenset[int] | None:
     if at is None:
-        return True
-    if not isinstance(at, slice):
-        return t in at
-    start, stop, stride = at.start or 0, at.stop, at.step or 1
-    return t >= start and (stop is None or t < stop) and (t - start) % stride == 0
+        return None
+    if isinstance(at, slice):
+        bounds = [bound for bound in (at.start, at.stop, at.step) if bound is not None]
+    else:
+        bounds = [at] if isinstance(at, int) else [int(step) for step in at]
+    if any(bound < 0 for bound in bounds):
+        raise InputError(f"steps count from 0 in every call, got at={at!r}")
+    return at if isinstance(at, slice) else frozenset(bounds)
 
 
-def _check(
-    layer: int, cell: Cell, inputs: int, changes: Mapping[str, Change], units: list[int] | None
-) -> None:
+def _check(layer: int, cell: Cell, inputs: int, changes: Iterable[str]) -> None:
     if not cell.causal:
         raise InputError(
             f"layer {layer} reads in both directions and cannot be edited step by step"
         )
-    while type(cell) is Residual:
+    names = ["y"] if isinstance(cell, Residual) else []
+    while isinstance(cell, (Residual, _Edited)):
+        names = ["y"] if isinstance(cell, Residual) else names
         cell = cell.inner
-    fields = dict(cell.state(inputs))
+    fields = [*cell.state(inputs), *names]
     for name in changes:
         if type(cell) not in (LSTM, GRU, Elman) and name not in fields:
             raise InputError(
                 f"'{layer}.{name}' is computed inside {type(cell).__name__}.step and cannot be "
-                f"changed from outside; of this cell the state can be: {', '.join(fields)}"
+                f"changed from outside; of this layer these can be: {', '.join(fields) or 'none'}"
             )
-    width = getattr(cell, "units", None)
-    if units is not None and width is not None and not all(0 <= u < width for u in units):
-        raise InputError(f"layer {layer} has units 0 to {width - 1}, got {units}")
+
+
+def stepped(
+    cell: Cell, p: Parameters, x: Array, s: Fields, editors: Sequence[Editor]
+) -> tuple[Array, Fields, Seen]:
+    """A step in which every value passes through the editors, one after the other, before anything
+    is computed from it.
+    """
+
+    def edit(name: str, value: Array) -> Array:
+        for editor in editors:
+            value = editor(name, value)
+        return value
+
+    return _stepped(cell, p, x, s, edit) if editors else cell.step(p, x, s)
 
 
 def _stepped(

@@ -5,9 +5,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 from contextlib import nullcontext
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from array_api_compat import array_namespace
@@ -15,6 +14,7 @@ from array_api_compat import array_namespace
 from statewise.arrays import to_numpy
 from statewise.errors import InputError
 from statewise.inspect.replay import Replay, sources
+from statewise.inspect.subject import read, runner, suggestion
 from statewise.inspect.trace import Trace
 from statewise.program import Executor
 from statewise.state import State
@@ -23,16 +23,19 @@ from statewise.types import Array, is_torch
 
 BUDGET = 2**30
 
+Shape: TypeAlias = tuple[tuple[int, ...], np.dtype[Any]]
+
 
 def record(
     model: Any,
-    x: Array,
+    x: Array | str,
     state: State | None = None,
     names: str | Iterable[str] = "0.*",
     *,
     reset: Array | None = None,
     lengths: Array | None = None,
     budget: int = BUDGET,
+    unknown: str = "error",
 ) -> Trace:
     """Run a model and keep what was seen inside.
 
@@ -40,17 +43,21 @@ def record(
     cell is an LSTM, GRU or Elman of the usual equations. Other cells are run step by step.
 
     Arguments:
-        model: of `statewise.nn` or of `statewise.load`; it is not changed.
-        x: (B, T, features), or (B, T) integers for `Tokens`.
+        model: of `statewise.nn`, of `statewise.load`, or a model of text; it is not changed.
+        x: (B, T, features), or (B, T) integers for `Tokens`; a text for a model of text, whose
+            characters then are the labels of the steps.
         state: where to go on from; the initial state where it is not given.
         names: which values, as patterns: ``"0.*"``, ``["0.c", "1.h"]``; `names` lists them.
         reset, lengths: as in the model's call.
         budget: bytes that the trace may take.
+        unknown: ``"replace"`` reads characters that the vocabulary lacks as its replacement
+            character, ``"error"`` refuses them.
 
     Returns:
         the values as NumPy arrays by name, (B, T, units), zero where padded.
 
     Raises:
+        DataError: an empty text, or characters that the vocabulary lacks.
         InputError: a name that the model has not, a trace larger than its budget, or inputs that
             do not fit.
 
@@ -60,7 +67,9 @@ def record(
         trace["0.f"].shape      # (B, T, units)
         later = trace.state_at(99)
     """
+    text_model, model = model, runner(model)
     executor = executor_of(model)
+    x, text = read(text_model, x, unknown)
     with _no_gradients(x):
         shapes = _shapes(executor, x)
         chosen = _chosen(shapes, names)
@@ -76,7 +85,7 @@ def record(
         else np.zeros((rows, steps, *shapes[name][0]), shapes[name][1])
         for name in chosen
     }
-    return Trace(
+    trace = Trace(
         values,
         inputs=np.asarray(to_numpy(x)),
         before=(executor.initial_state(rows) if state is None else state).detach().numpy(),
@@ -85,11 +94,17 @@ def record(
         reset=when.reset,
         model=model,
     )
+    return trace if text is None else trace.align(text)
 
 
 def names(model: Any) -> list[str]:
     """The names of all that can be recorded of a model: ``["0.i", "0.f", ...]``."""
-    executor = executor_of(model)
+    return list(shapes(model))
+
+
+def shapes(model: Any) -> dict[str, Shape]:
+    """The shape at one row and step, and the dtype, of all that can be recorded of a model."""
+    executor = executor_of(runner(model))
     architecture = executor.architecture
     features = getattr(architecture.inputs, "features", None)
     xp = array_namespace(executor.like)
@@ -97,7 +112,7 @@ def names(model: Any) -> list[str]:
     kind = xp.int64 if features is None else executor.like.dtype
     x = xp.zeros(shape, dtype=kind, device=executor.like.device)
     with _no_gradients(x):
-        return list(_shapes(executor, x))
+        return _shapes(executor, x)
 
 
 def executor_of(model: Any) -> Executor:
@@ -113,12 +128,6 @@ def executor_of(model: Any) -> Executor:
     return made
 
 
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """``; did you mean 'x'?`` where something known is near."""
-    near = get_close_matches(word, list(known), 3, 0.3)
-    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
-
-
 def _no_gradients(x: Array) -> Any:
     if not is_torch(x):
         return nullcontext()
@@ -127,7 +136,7 @@ def _no_gradients(x: Array) -> Any:
     return torch.no_grad()
 
 
-def _shapes(executor: Executor, x: Array) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+def _shapes(executor: Executor, x: Array) -> dict[str, Shape]:
     """Name -> shape at one row and step, and dtype: seen in one step of one row."""
     executor._check_inputs(x, steps=True)
     xp = array_namespace(x)

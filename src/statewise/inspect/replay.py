@@ -43,19 +43,17 @@ class Replay:
 
     def watched(
         self, cell: Cell, p: Parameters, x: Array, s: Fields, when: Timeline, fresh: Fresh
-    ) -> tuple[Array, Fields, Seen] | None:
-        """A whole call of one layer with what was seen, or None where there is no replay."""
+    ) -> tuple[Array, Fields, Seen]:
+        """A whole call of one layer with what was seen."""
         if id(p) in self._unseen:
             return unroll(cell, p, x, s, when, fresh, self._run)
         if type(cell) is Residual:
             inner = self.watched(cell.inner, p, x, s, when, fresh)
-            if inner is None:
-                return None
             y = x + inner[0]
             return y, inner[1], {**inner[2], "y": y}
         replay = _find(cell)
         if replay is None or 0 in x.shape or any(a.dtype != x.dtype for a in s.values()):
-            return None
+            return unroll(cell, p, x, s, when, fresh, self._run, see=True)
         y, after, _ = unroll(cell, p, x, s, when, fresh, self._run)
         return y, after, replay(cell, p, x, y, s, when, fresh)
 
@@ -65,14 +63,16 @@ def _find(cell: Cell) -> Callable[..., Seen] | None:
     if type(cell) is LSTM:
         special = cell.peepholes or cell.coupled or cell.layer_norm
         return None if special else _lstm
-    return {GRU: _gru, Elman: _elman}.get(type(cell))  # type: ignore[call-overload, no-any-return]
+    if type(cell) is GRU:
+        return _gru
+    return _elman if type(cell) is Elman else None
 
 
 def _lstm(
     cell: LSTM, p: Parameters, x: Array, y: Array, s: Fields, when: Timeline, fresh: Fresh
 ) -> Seen:
     squash, gate = ACTIVATIONS[cell.activation], ACTIVATIONS[cell.recurrent_activation]
-    start = _starts(s, when, fresh)
+    start = _starts(when, fresh)
     sums = x @ p["W"].T + _before(y, s["h"], start.get("h"), when) @ p["R"].T + p["b"]
     part = [sums[..., k * cell.units : (k + 1) * cell.units] for k in range(4)]
     i, f, g, o = gate(part[0]), gate(part[1]), squash(part[2]), gate(part[3])
@@ -85,7 +85,7 @@ def _gru(
 ) -> Seen:
     squash, gate = ACTIVATIONS[cell.activation], ACTIVATIONS[cell.recurrent_activation]
     units = cell.units
-    h = _before(y, s["h"], _starts(s, when, fresh).get("h"), when)
+    h = _before(y, s["h"], _starts(when, fresh).get("h"), when)
     from_x = x @ p["W"].T + p["b"]
     if cell.reset == "after":
         from_h = h @ p["R"].T
@@ -100,13 +100,13 @@ def _gru(
 
 
 def _elman(
-    cell: Elman, p: Parameters, x: Array, y: Array, s: Fields, when: Timeline, fresh: Fresh
+    _: Elman, p: Parameters, x: Array, y: Array, s: Fields, when: Timeline, fresh: Fresh
 ) -> Seen:
-    h = _before(y, s["h"], _starts(s, when, fresh).get("h"), when)
+    h = _before(y, s["h"], _starts(when, fresh).get("h"), when)
     return {"a": x @ p["W"].T + h @ p["R"].T + p["b"], "h": y}
 
 
-def _starts(s: Fields, when: Timeline, fresh: Fresh) -> Fields:
+def _starts(when: Timeline, fresh: Fresh) -> Fields:
     return fresh() if when.reset is not None else {}
 
 
@@ -122,7 +122,7 @@ def _before(y: Array, first: Array, start: Array | None, when: Timeline) -> Arra
 def _cell_path(
     f: Array, written: Array, first: Array, start: Array | None, when: Timeline
 ) -> Array:
-    """c' = f c + written over all steps, in about 2 sqrt(T) elementwise operations.
+    """Over all steps c' = f c + written, in about 2 sqrt(T) elementwise operations.
 
     The steps are cut into pieces of equal length. All pieces advance side by side as if they began
     with zero, then each in its turn receives what the one before it left.

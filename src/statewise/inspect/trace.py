@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from statewise import checkpoint
 from statewise.errors import FileError, InputError
+from statewise.inspect.subject import suggestion
 from statewise.origin import Recorded
 from statewise.state import State
 from statewise.types import is_torch
@@ -58,8 +58,7 @@ class Trace(Mapping[str, np.ndarray]):
     def __getitem__(self, name: str) -> np.ndarray:
         if name in self._values:
             return self._values[name]
-        near = get_close_matches(str(name), self._values, 3, 0.3)
-        hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+        hint = suggestion(name, self._values)
         raise InputError(f"this trace has no {name!r}{hint} It has {', '.join(self._values)}")
 
     def __contains__(self, name: object) -> bool:

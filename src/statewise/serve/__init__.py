@@ -5,9 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from statewise.serve.app import create_app
+    from statewise.serve.client import AsyncClient, Client
     from statewise.serve.engine import Engine
 
 _WHERE = {
+    "AsyncClient": "statewise.serve.client",
+    "Client": "statewise.serve.client",
     "Engine": "statewise.serve.engine",
     "create_app": "statewise.serve.app",
 }
@@ -20,4 +23,4 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(_WHERE[name]), name)
 
 
-__all__ = ["Engine", "create_app"]
+__all__ = ["AsyncClient", "Client", "Engine", "create_app"]

@@ -19,6 +19,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 import statewise
 from statewise.errors import StatewiseError
 from statewise.serve import wire
+from statewise.serve.dashboard import dashboard_routes
 from statewise.serve.engine import Engine, SessionInfo
 from statewise.serve.errors import (
     BadInput,
@@ -29,6 +30,7 @@ from statewise.serve.errors import (
     Unauthorized,
     Unprocessable,
 )
+from statewise.serve.kserve import kserve_routes
 from statewise.serve.metrics import rendered
 from statewise.serve.models import ModelInfo, Served
 from statewise.serve.session import StepRequest
@@ -216,6 +218,8 @@ def create_app(
         Route("/healthz", api.healthz),
         Route("/readyz", api.readyz),
         Route("/metrics", api.metrics),
+        *kserve_routes(api),
+        *dashboard_routes(api),
         *routes,
     ]
     app.add_exception_handler(HTTPException, _plain_error)

@@ -120,6 +120,7 @@ def _sit(
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     if kernels.available():
+        native = kernels.threads()
         kernels.set_threads(1)
     try:
         task = TASKS[name]
@@ -139,7 +140,7 @@ def _sit(
     finally:
         torch.set_num_threads(before)
         if kernels.available():
-            kernels.set_threads(before)
+            kernels.set_threads(native)
 
 
 def _learn(
