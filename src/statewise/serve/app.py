@@ -33,7 +33,6 @@ from statewise.serve.errors import (
 from statewise.serve.kserve import kserve_routes
 from statewise.serve.metrics import rendered
 from statewise.serve.models import ModelInfo, Served
-from statewise.serve.session import StepRequest
 
 NAMESPACE = "default"
 _log = logging.getLogger("statewise.serve")
@@ -320,10 +319,7 @@ class Api:
 
     async def step_many(self, request: Request, namespace: str) -> Any:
         given = await self._decoded(request, wire.StepsBody)
-        asked = [
-            StepRequest(one.session, one.inputs, one.step, one.request_id) for one in given.steps
-        ]
-        results = await self.engine.step_many(namespace, asked)
+        results = await self.engine.step_many(namespace, given.steps)
         return {"results": [wire.answered(result) for result in results]}
 
     async def stream(self, socket: WebSocket) -> None:
