@@ -24,8 +24,10 @@ from statewise.serve.session import Job, Session, StepResult
 from statewise.serve.stats import Stats
 from statewise.state import State
 
-INLINE = 128
-"""Session steps up to which the event loop computes a batch itself: a thread costs more."""
+INLINE = 0.003
+"""Seconds up to which the event loop computes a batch itself: a thread costs more."""
+CROWD = 32
+"""Plain steps in one request from which on they are a batch of their own."""
 FAILURES = (StatewiseError, ValueError, ArithmeticError, MemoryError)
 """What a model may raise in a step."""
 T = TypeVar("T")
@@ -62,6 +64,7 @@ class Batcher:
         self.waiting = 0
         self._ready: deque[Job] = deque()
         self._scheduled = False
+        self._pace = 1e-4  # seconds that a session step takes, as seen of late
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="statewise-step")
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -85,7 +88,11 @@ class Batcher:
         slots = np.array([session.slot for session in sessions], np.int64)
         results: list[StepResult | ServeError] = []
         try:
-            y, bad, _, _ = await loop.run_in_executor(self._thread, step, slots, x)
+            if self._long(len(sessions)):
+                aside = loop.run_in_executor(self._thread, self._timed, len(x), step, slots, x)
+                y, bad, _, _ = await aside
+            else:
+                y, bad, _, _ = self._timed(len(x), step, slots, x)
         except FAILURES as error:
             results = [_failed(error) for _ in sessions]
         else:
@@ -156,21 +163,23 @@ class Batcher:
     def _go(self) -> None:
         """Step one batch. `_scheduled` stays set while it computes, so the next one gathers."""
         jobs = [self._ready.popleft() for _ in range(min(len(self._ready), self.max_batch))]
-        if sum(job.steps for job in jobs) > INLINE:
-            self._spawn(self._aside(jobs))
+        steps = sum(job.steps for job in jobs)
+        if self._long(steps):
+            self._spawn(self._aside(jobs, steps))
             return
         try:
-            self._settle(jobs, *self.served.step(jobs))
+            self._settle(jobs, *self._timed(steps, self.served.step, jobs))
         except FAILURES as error:
             self._fail(jobs, error)
         self._scheduled = False
         if self._ready:
             self._schedule()
 
-    async def _aside(self, jobs: list[Job]) -> None:
-        loop = asyncio.get_running_loop()
+    async def _aside(self, jobs: list[Job], steps: int) -> None:
+        loop, work = asyncio.get_running_loop(), self.served.step
         try:
-            self._settle(jobs, *await loop.run_in_executor(self._thread, self.served.step, jobs))
+            done = await loop.run_in_executor(self._thread, self._timed, steps, work, jobs)
+            self._settle(jobs, *done)
         except FAILURES as error:
             self._fail(jobs, error)
         self._scheduled = False
@@ -200,6 +209,15 @@ class Batcher:
                 self.release(session)
         if durable:
             self._spawn(self._write(durable, before, after))
+
+    def _long(self, steps: int) -> bool:
+        return steps * self._pace > INLINE
+
+    def _timed(self, steps: int, work: Callable[..., T], *given: Any) -> T:
+        began = time.perf_counter()
+        done = work(*given)
+        self._pace += 0.2 * ((time.perf_counter() - began) / max(steps, 1) - self._pace)
+        return done
 
     def _count(self, rows: Any, steps: int) -> None:
         self.served.used[rows] = time.time()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from statewise.errors import StatewiseError
-from statewise.serve.batching import INLINE
+from statewise.serve.batching import CROWD
 from statewise.serve.errors import (
     BadInput,
     Exists,
@@ -162,7 +162,7 @@ class Engine:
         self._check_going(len(requests))
         began = time.perf_counter()
         crowd = None
-        if INLINE < len(requests) <= self.limits.max_batch:
+        if CROWD <= len(requests) <= self.limits.max_batch:
             crowd = self._home.crowd(namespace, requests)
         if crowd is not None:
             results = await self._home.batcher(crowd[0][0]).crowd(*crowd)
