@@ -19,7 +19,7 @@ from statewise.errors import StatewiseError
 from statewise.serve.errors import ModelFailed, OwnedElsewhere, ServeError, StoreFailed
 from statewise.serve.keeper import Keeper
 from statewise.serve.models import Served
-from statewise.serve.records import packed
+from statewise.serve.records import packed_rows
 from statewise.serve.session import Job, Session, StepResult
 from statewise.serve.stats import Stats
 from statewise.state import State
@@ -227,8 +227,9 @@ class Batcher:
     async def _write(self, durable: list[Durable], before: State, after: State) -> None:
         """Answer only what is on disk; what cannot be written has not happened."""
         try:
+            states = packed_rows(after)
             done = await self.keeper.save(
-                [(job.session, packed(after, row)) for job, _, _, row in durable]
+                [(job.session, states[row]) for job, _, _, row in durable]
             )
         except StoreFailed as error:
             rows = [row for *_, row in durable]
