@@ -77,9 +77,13 @@ nb::tuple backward_of(const Layer& layer, nb::handle x, nb::handle h0, nb::handl
     return array;
   };
   const bool resets = job.reset != nullptr;
+  if (inputs && !layer.W_back.data)
+    throw std::invalid_argument("this layer is packed without its inputs");
   nb::object dx = make(inputs, out.dx, {rows, steps, layer.inputs});
-  nb::object dW = make(true, out.dW, {gate_count * units, layer.inputs});
-  nb::object dR = make(true, out.dR, {gate_count * units, units});
+  nb::object dW = kept_floats({gate_count * units, layer.inputs});
+  nb::object dR = kept_floats({gate_count * units, units});
+  out.dW = data<float>(dW.ptr());
+  out.dR = data<float>(dR.ptr());
   nb::object db = make(true, out.db, {gate_count * units});
   nb::object dm = make(layer.cell == Cell::gru_after, out.dm, {units});
   nb::object dh0 = make(true, out.dh0, {rows, units});
@@ -131,19 +135,21 @@ void bind_layer(nb::module_& module) {
   nb::class_<Layer>(module, "Layer", "One layer's weights, packed for its kernels.")
       .def("__init__",
            [](Layer* self, const std::string& name, i64 inputs, i64 units, nb::handle W,
-              nb::handle R, nb::handle b, nb::handle m, bool half, bool backward) {
+              nb::handle R, nb::handle b, nb::handle m, bool half, bool backward,
+              bool toward_inputs) {
              const Cell cell = cell_named(name);
              check_weights(cell, inputs, units, W, R, b, m);
              Options options;
              options.half = half;
              options.backward = backward;
+             options.inputs = toward_inputs;
              const float* extra = cell == Cell::gru_after ? data<float>(m.ptr()) : nullptr;
              new (self) Layer(current(), cell, inputs, units, data<float>(W.ptr()),
                               data<float>(R.ptr()), data<float>(b.ptr()), extra, options);
            },
            nb::arg("cell"), nb::arg("inputs"), nb::arg("units"), nb::arg("W"), nb::arg("R"),
            nb::arg("b"), nb::arg("m").none(), nb::arg("half") = false,
-           nb::arg("backward") = false)
+           nb::arg("backward") = false, nb::arg("toward_inputs") = true)
       .def("forward", forward_of, nb::arg("x"), nb::arg("h0"), nb::arg("c0").none(),
            nb::arg("reset").none(), nb::arg("h_init").none(), nb::arg("c_init").none(),
            nb::arg("lengths").none(), nb::arg("save"))

@@ -46,21 +46,22 @@ static void gemm(const Panels& b, i64 rows, const float* const* a, i64 first, i6
 
 // Weight gradients: rows of time and batch are summed over, in chunks packed for the tile.
 
-constexpr int tn_rows = many_registers ? 6 : 5;
-constexpr int tn_vectors = many_registers ? 4 : 2;
+constexpr int tn_rows = many_registers ? 6 : 3;
+constexpr int tn_vectors = 4;
+constexpr int tn_block = tn_rows * V;  // columns of the left side that are packed side by side
 constexpr i64 tn_chunk = 128;
 
-static i64 tn_work(i64 n) {
-  const i64 groups = (n + tn_rows - 1) / tn_rows;
-  return tn_chunk * (groups * tn_rows + tn_vectors * V) + 2 * V;
+static i64 tn_work(i64 count, i64 n) {
+  const i64 blocks = (n + tn_block - 1) / tn_block;
+  return tn_chunk * (count * blocks * tn_block + tn_vectors * V);
 }
 
-// sums[tn_rows][N] over rows r of a[r][tn_rows] * b[r][N], both packed.
+// out[i][N] = or, with `add`, += sum over rows r of a[r][i] * b[r][N], for tn_rows of i.
 template <int N>
-static void tn_tile(vf* sums, const float* a, const float* b, i64 rows) {
+static void tn_tile(const float* a, const float* b, i64 rows, float* out, i64 stride, bool add) {
   vf acc[tn_rows][N] = {};
 #pragma GCC unroll 1
-  for (i64 r = 0; r < rows; ++r, a += tn_rows, b += N * V) {
+  for (i64 r = 0; r < rows; ++r, a += tn_block, b += N * V) {
     vf right[N];
 #pragma GCC unroll 8
     for (int j = 0; j < N; ++j) right[j] = load(b + j * V);
@@ -74,57 +75,69 @@ static void tn_tile(vf* sums, const float* a, const float* b, i64 rows) {
 #pragma GCC unroll 8
   for (int i = 0; i < tn_rows; ++i)
 #pragma GCC unroll 8
-    for (int j = 0; j < N; ++j) sums[i * N + j] = acc[i][j];
+    for (int j = 0; j < N; ++j) {
+      float* to = out + i * stride + j * V;
+      store(to, add ? load(to) + acc[i][j] : acc[i][j]);
+    }
 }
 
-static constexpr void (*tn_tiles[4])(vf*, const float*, const float*, i64) = {
-    tn_tile<1>, tn_tile<2>, tn_tile<tn_vectors == 2 ? 2 : 3>, tn_tile<tn_vectors>};
+static constexpr void (*tn_tiles[4])(const float*, const float*, i64, float*, i64, bool) = {
+    tn_tile<1>, tn_tile<2>, tn_tile<3>, tn_tile<4>};
 
-// Groups of tn_rows columns, each with its rows one after the other.
+// Blocks of tn_block columns, each with its rows one after the other.
 static void tn_pack(float* to, i64 rows, const float* const* a, i64 offset, i64 n) {
-  for (i64 first = 0; first < n; first += tn_rows, to += tn_chunk * tn_rows) {
-    const i64 width = n - first;
-    float* row = to;
-    for (i64 r = 0; r < rows; ++r, row += tn_rows) {
-      const float* from = a[r] + offset + first;
-      if (width >= tn_rows)
-        __builtin_memcpy(row, from, tn_rows * sizeof(float));
-      else
-        for (i64 i = 0; i < tn_rows; ++i) row[i] = i < width ? from[i] : 0.0f;
-    }
+  for (i64 first = 0; first < n; first += tn_block, to += tn_chunk * tn_block) {
+    const i64 width = least(tn_block, n - first);
+    for (i64 r = 0; r < rows; ++r)
+      for (i64 i = 0; i < width; i += V)
+        store(to + r * tn_block + i, load(a[r] + offset + first + i));
   }
 }
 
-static void gemm_tn(i64 rows, const float* const* a, i64 offset, i64 n, const float* const* b,
-                    i64 m, float* C, i64 stride, float* work) {
-  const i64 groups = (n + tn_rows - 1) / tn_rows;
-  float* right = work;
-  float* left = work + tn_chunk * tn_vectors * V;
-  vf sums[tn_rows * tn_vectors];
-  for (i64 start = 0; start < rows; start += tn_chunk) {
-    const i64 count = least(tn_chunk, rows - start);
-    tn_pack(left, count, a + start, offset, n);
+static void gemm_tn(i64 rows, const float* const* a, const Product* products, i64 count, i64 n,
+                    const float* const* b, i64 m, float* work) {
+  const i64 blocks = (n + tn_block - 1) / tn_block;
+  float* const right = work;
+  float* const left = work + tn_chunk * tn_vectors * V;
+  const auto packed = [&](i64 product) { return left + product * blocks * tn_chunk * tn_block; };
+  const i64 all = (m + V - 1) / V, panels = (all + tn_vectors - 1) / tn_vectors;
+  const i64 most = panels ? (all + panels - 1) / panels : 1;
+  float edge[tn_rows * tn_vectors * V];
+  i64 start = 0;
+  do {
+    const i64 depth = least(tn_chunk, rows - start);
+    for (i64 p = 0; p < count; ++p) tn_pack(packed(p), depth, a + start, products[p].offset, n);
     i64 vectors;
     for (i64 column = 0; column < m; column += vectors * V) {
-      vectors = least(tn_vectors, (m - column + V - 1) / V);
-      float* packed = right;
-      for (i64 r = 0; r < count; ++r)
-        for (i64 j = 0; j < vectors; ++j, packed += V) {
+      vectors = least(most, (m - column + V - 1) / V);
+      float* to = right;
+      for (i64 r = 0; r < depth; ++r)
+        for (i64 j = 0; j < vectors; ++j, to += V) {
           const i64 at = column + j * V;
-          store(packed, load(b[start + r] + at, m - at));
+          store(to, load(b[start + r] + at, m - at));
         }
-      for (i64 g = 0; g < groups; ++g) {
-        tn_tiles[vectors - 1](sums, left + g * tn_chunk * tn_rows, right, count);
-        const i64 height = least(tn_rows, n - g * tn_rows);
-        for (i64 i = 0; i < height; ++i)
-          for (i64 j = 0; j < vectors; ++j) {
-            const i64 at = column + j * V;
-            float* to = C + (g * tn_rows + i) * stride + at;
-            store(to, load(to, m - at) + sums[i * vectors + j], m - at);
+      for (i64 p = 0; p < count; ++p)
+        for (i64 row = 0; row < n; row += tn_rows) {
+          const float* tile = packed(p) + row / tn_block * tn_chunk * tn_block + row % tn_block;
+          float* C = products[p].C + row * m + column;
+          const i64 height = least(tn_rows, n - row), width = least(vectors * V, m - column);
+          if (height == tn_rows && width == vectors * V) {
+            // The sums of the chunks before are far away where C is large.
+            for (i64 i = 0; i < tn_rows; ++i)
+              for (i64 j = 0; j < width; j += 16) __builtin_prefetch(C + i * m + j, 1);
+            tn_tiles[vectors - 1](tile, right, depth, C, m, start > 0);
+            continue;
           }
-      }
+          tn_tiles[vectors - 1](tile, right, depth, edge, vectors * V, false);
+          for (i64 i = 0; i < height; ++i)
+            for (i64 j = 0; j < width; ++j) {
+              const float sum = edge[i * vectors * V + j];
+              C[i * m + j] = start ? C[i * m + j] + sum : sum;
+            }
+        }
     }
-  }
+    start += depth;
+  } while (start < rows);
 }
 
 static void column_sums(i64 rows, const float* const* a, i64 offset, i64 n, float* out) {

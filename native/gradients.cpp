@@ -2,6 +2,7 @@
 // once for inputs and weights.
 
 #include <cstring>
+#include <initializer_list>
 #include <vector>
 
 #include "layer.h"
@@ -17,7 +18,7 @@ struct Shared {
   float* sums;        // (rows * steps, stride): gradients of the gates' sums
   float *dh, *dc, *drh;  // (rows, pad)
   const float* zeros;
-  std::vector<const float*> sums_rows, x, h, saved;
+  std::vector<const float*> sums_rows, x, h, remembered;
   std::vector<float*> dx;
 };
 
@@ -116,80 +117,77 @@ void step_back(const Shared& all, StepPointers& p, i64 t, Range rows, Range unit
     if (job.resets(p.row[i], t)) stop_at_reset(all, p.row[i], units);
 }
 
-// Gradients of W, R and biases for this member's units, over every step.
-void weight_gradients(const Shared& all, const Member& me, float* work) {
+// Gradients of W, R and biases for some units, over every step.
+void weight_gradients(const Shared& all, Range units, float* work) {
   const Layer& layer = *all.job.layer;
   const Kernels& kernels = layer.kernels;
   const Gradients& out = all.out;
-  const Range units = share(layer.units, me, kernels.width);
-  const i64 n = units.last - units.first, width = layer.units;
+  const i64 width = layer.units, gates = gates_of(layer.cell);
   const i64 rows = i64(all.sums_rows.size());
-  if (n <= 0 || !rows) return;
   const float* const* sums = all.sums_rows.data();
-  const auto product = [&](i64 slot, int gate, const std::vector<const float*>& right, i64 columns,
-                           float* gradient) {
+  const bool after = layer.cell == Cell::gru_after, before = layer.cell == Cell::gru_before;
+  if (units.count() <= 0) return;
+  // Slot `first` and those behind it stand for gates, each one matrix of `gradient`.
+  const auto product = [&](i64 first, std::initializer_list<int> order,
+                           const std::vector<const float*>& right, i64 columns, float* gradient) {
     if (!gradient) return;
-    kernels.gemm_tn(rows, sums, slot * layer.pad + units.first, n, right.data(), columns,
-                    gradient + (gate * width + units.first) * columns, columns, work);
-  };
-  const auto bias = [&](i64 slot, float* gradient) {
-    if (gradient)
-      kernels.column_sums(rows, sums, slot * layer.pad + units.first, n, gradient + units.first);
-  };
-  const bool gru = layer.cell == Cell::gru_after || layer.cell == Cell::gru_before;
-  const int gates = gates_of(layer.cell);
-  for (int slot = 0; slot < gates; ++slot) {
-    const int gate = gru ? (slot + 2) % 3 : slot;
-    product(slot, gate, all.x, layer.inputs, out.dW);
-    if (out.db) bias(slot, out.db + gate * width);
-  }
-  for (int gate = 0; gate < gates; ++gate) {
-    if (gru && gate == 2) {
-      const bool after = layer.cell == Cell::gru_after;
-      product(after ? 3 : 0, 2, after ? all.h : all.saved, width, out.dR);
-      if (after) bias(3, out.dm);
-    } else {
-      product(gru ? gate + 1 : gate, gate, all.h, width, out.dR);
+    Product products[4];
+    i64 count = 0;
+    for (int gate : order) {
+      products[count] = {(first + count) * layer.pad + units.first,
+                         gradient + (gate * width + units.first) * columns};
+      ++count;
     }
+    kernels.gemm_tn(rows, sums, products, count, units.count(), right.data(), columns, work);
+  };
+  if (after || before) {
+    product(0, {2, 0, 1}, all.x, layer.inputs, out.dW);
+    if (after) {
+      product(1, {0, 1, 2}, all.h, width, out.dR);
+    } else {
+      product(1, {0, 1}, all.h, width, out.dR);
+      product(0, {2}, all.remembered, width, out.dR);
+    }
+  } else if (gates == 4) {
+    product(0, {0, 1, 2, 3}, all.x, layer.inputs, out.dW);
+    product(0, {0, 1, 2, 3}, all.h, width, out.dR);
+  } else {
+    product(0, {0}, all.x, layer.inputs, out.dW);
+    product(0, {0}, all.h, width, out.dR);
   }
+  const auto bias = [&](i64 slot, float* gradient) {
+    kernels.column_sums(rows, sums, slot * layer.pad + units.first, units.count(),
+                        gradient + units.first);
+  };
+  for (i64 slot = 0; out.db && slot < gates; ++slot)
+    bias(slot, out.db + (after || before ? (slot + 2) % 3 : slot) * width);
+  if (after && out.dm) bias(3, out.dm);
 }
 
-void run_member(Shared& all, const Division& division, const Member& me, float* work) {
-  const Sequence& job = all.job;
-  const Layer& layer = *job.layer;
-  const Range rows = division.by_rows ? share(job.rows, me) : Range{0, job.rows};
-  const Range units =
-      division.by_rows ? Range{0, layer.units} : share(layer.units, me, layer.kernels.width);
-  const i64 count = layer.R_back.count;
-  const Range panels = division.by_rows ? Range{0, count} : share(count, me);
-  const Member alone{0, 1, nullptr};
-  const Member& team = division.by_rows ? alone : me;
-  StepPointers pointers(rows.last - rows.first);
-  for (i64 t = job.steps - 1; t >= 0; --t)
+// The steps of some rows, last to first; a team divides the units.
+void steps_back(const Shared& all, Range rows, const Member& team) {
+  const Layer& layer = *all.job.layer;
+  const Range units = share(layer.units, team, layer.kernels.width);
+  const Range panels = share(layer.R_back.count, team);
+  StepPointers pointers(rows.count());
+  for (i64 t = all.job.steps - 1; t >= 0; --t)
     step_back(all, pointers, t, rows, units, panels, team);
-  me.wait();
-  weight_gradients(all, me, work);
-  if (all.out.dx) {
-    const Range mine = share(i64(all.sums_rows.size()), me);
-    const Panels& matrix = layer.W_back;
-    layer.kernels.gemm(matrix, mine.last - mine.first, all.sums_rows.data() + mine.first, 0,
-                       matrix.count, nullptr, false, all.dx.data() + mine.first, layer.inputs);
-  }
 }
 
 }  // namespace
 
 void run_backward(const Sequence& job, const Gradients& out) {
   const Layer& layer = *job.layer;
+  const Kernels& kernels = layer.kernels;
   const i64 state = job.rows * layer.pad, steps = job.rows * job.steps;
-  const Division division = divide(job.rows, job.steps, 3 * layer.bytes(), 6);
-  const std::size_t work = rounded(std::size_t(layer.kernels.tn_work(layer.units)) * sizeof(float));
+  const Division division = divide(job.rows, job.steps, 3 * layer.bytes());
+  const std::size_t each = rounded(std::size_t(kernels.tn_work(4, layer.units)) * sizeof(float));
   const Buffer carried(std::size_t(3 * state + layer.units) * sizeof(float));
   float* dh = carried.floats();
-  // Every member's work, and then the gradients of all sums, whose padding the kernels clear.
-  char* block = scratch(work * std::size_t(division.members) +
+  // Every thread's work, and then the gradients of all sums, whose padding the kernels clear.
+  char* block = scratch(each * std::size_t(division.threads) +
                         std::size_t(steps * layer.stride) * sizeof(float));
-  float* sums = reinterpret_cast<float*>(block + work * std::size_t(division.members));
+  float* sums = reinterpret_cast<float*>(block + each * std::size_t(division.threads));
   Shared all{job, out, sums, dh, dh + state, dh + 2 * state, dh + 3 * state,
              {}, {}, {}, {}, {}};
   for (i64 row = 0; row < job.rows; ++row) {
@@ -203,14 +201,32 @@ void run_backward(const Sequence& job, const Gradients& out) {
       all.x.push_back(job.x + at * layer.inputs);
       all.h.push_back(job.h_before(row, t, all.zeros));
       if (layer.cell == Cell::gru_before)
-        all.saved.push_back(job.gates + at * layer.stride + 3 * layer.pad);
+        all.remembered.push_back(job.gates + at * layer.stride + 3 * layer.pad);
       if (out.dx) all.dx.push_back(out.dx + at * layer.inputs);
     }
   }
-  together(division.members, [&](const Member& me) {
-    run_member(all, {me.count, division.by_rows}, me,
-               reinterpret_cast<float*>(block + work * std::size_t(me.index)));
+  if (division.by_rows)
+    divided(division.threads, division.pieces, [&](i64 piece, int) {
+      steps_back(all, part(job.rows, piece, division.pieces), {});
+    });
+  else
+    together(division.threads,
+             [&](const Member& me) { steps_back(all, {0, job.rows}, me); });
+  // The right side is packed anew for every range of units: few of them, and none very narrow.
+  const i64 blocks = division.threads > 1 ? (layer.units + 15) / 16 : 1;
+  const i64 ranges = blocks < 4 * division.threads ? blocks : 4 * division.threads;
+  divided(division.threads, ranges, [&](i64 index, int thread) {
+    weight_gradients(all, part(layer.units, index, ranges, kernels.width),
+                     reinterpret_cast<float*>(block + each * std::size_t(thread)));
   });
+  const i64 groups = division.threads > 1 ? 4 * division.threads : 1;
+  if (out.dx)
+    divided(division.threads, groups, [&](i64 index, int) {
+      const Range mine = part(i64(all.sums_rows.size()), index, groups);
+      kernels.gemm(layer.W_back, mine.count(), all.sums_rows.data() + mine.first, 0,
+                   layer.W_back.count, nullptr, false, all.dx.data() + mine.first,
+                   layer.inputs);
+    });
   for (i64 row = 0; row < job.rows; ++row) {
     std::memcpy(out.dh0 + row * layer.units, all.dh + row * layer.pad,
                 std::size_t(layer.units) * sizeof(float));

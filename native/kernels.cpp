@@ -78,7 +78,7 @@ static float multiply_add(i64 rounds) {
 static const Kernels table = {
     STATEWISE_TEXT(STATEWISE_ISA),
     V,
-    tn_vectors,
+    plain_vectors,
     gemm,
     gemm_tn,
     tn_work,

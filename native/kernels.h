@@ -54,6 +54,12 @@ struct StepRows {
   bool save;            // leave in `gates` what backward needs
 };
 
+// Columns of the left side of a product over rows, and where their sums go: C (n, m).
+struct Product {
+  i64 offset;
+  float* C;
+};
+
 // The rows of one step backward. `dh` and `dc` come with the gradient from later steps.
 struct BackRows {
   i64 count;
@@ -76,10 +82,11 @@ struct Kernels {
   // out[row][column] = bias + sum over k of a[row][k] * panel[k][column], or += with `add`.
   void (*gemm)(const Panels&, i64 rows, const float* const* a, i64 first, i64 last,
                const float* bias, bool add, float* const* out, i64 columns);
-  // C[n][m] += sum over rows of a[row][n] * b[row][m]. `work` holds `tn_work(n)` floats.
-  void (*gemm_tn)(i64 rows, const float* const* a, i64 offset, i64 n, const float* const* b, i64 m,
-                  float* C, i64 stride, float* work);
-  i64 (*tn_work)(i64 n);
+  // C[n][m] = sum over rows of a[row][offset + n] * b[row][m], for each product. Columns of `a` are
+  // read up to a whole vector. `work` holds `tn_work(count, n)` floats.
+  void (*gemm_tn)(i64 rows, const float* const* a, const Product* products, i64 count, i64 n,
+                  const float* const* b, i64 m, float* work);
+  i64 (*tn_work)(i64 count, i64 n);
   // out[n] += sum over rows of a[row][offset + n].
   void (*column_sums)(i64 rows, const float* const* a, i64 offset, i64 n, float* out);
 

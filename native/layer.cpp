@@ -27,7 +27,7 @@ Layer::Layer(const Kernels& table, Cell cell, i64 inputs, i64 units, const float
   weights.relu = cell == Cell::elman_relu;
   stride = gates_stride(kernels, cell, units);
   if (options.backward)
-    pack_backward(W, R);
+    pack_backward(W, R, options.inputs);
   else
     pack_forward(W, R, b, m, options.half);
 }
@@ -68,27 +68,24 @@ void Layer::pack_forward(const float* W, const float* R, const float* b, const f
   weights.m = owned_.back().floats();
 }
 
-void Layer::pack_backward(const float* W, const float* R) {
+void Layer::pack_backward(const float* W, const float* R, bool with_inputs) {
   const auto transposed = [&](const float* M, i64 columns, const Gates& order) {
     return pack_transposed(kernels, M, units, columns, order, pad, owned_);
   };
+  const Gates gates = cell == Cell::lstm  ? Gates{0, 1, 2, 3}
+                      : gates_of(cell) == 3 ? Gates{2, 0, 1}
+                                            : Gates{0};
+  if (with_inputs) W_back = transposed(W, inputs, gates);
   switch (cell) {
-    case Cell::lstm:
-      W_back = transposed(W, inputs, {0, 1, 2, 3});
-      R_back = transposed(R, units, {0, 1, 2, 3});
-      break;
     case Cell::gru_after:
-      W_back = transposed(W, inputs, {2, 0, 1});
       R_back = transposed(R, units, {0, 1, 2});
       break;
     case Cell::gru_before:
-      W_back = transposed(W, inputs, {2, 0, 1});
       R_back = transposed(R, units, {0, 1});
       Rn_back = transposed(R, units, {2});
       break;
     default:
-      W_back = transposed(W, inputs, {0});
-      R_back = transposed(R, units, {0});
+      R_back = transposed(R, units, gates);
   }
 }
 
@@ -123,16 +120,19 @@ const float* Sequence::c_before(i64 row, i64 t, const float* zeros) const {
   return t ? cells + (row * steps + t - 1) * units : c0 + row * units;
 }
 
-Division divide(i64 rows, i64 steps, i64 weight_bytes, i64 tile_rows) {
+Division divide(i64 rows, i64 steps, i64 weight_bytes) {
   const i64 most = threads();
-  if (most <= 1) return {1, true};
   // A thread is worth waking for some tens of microseconds of work.
   const double work = double(rows) * double(steps) * double(weight_bytes);
-  if (work < 2e6) return {1, true};
+  if (most <= 1 || rows < 1 || work < 2e6) return {1, true, 1, rows};
+  // Few rows of a large model: reading its weights takes the time, so each thread reads a part.
   const bool large = weight_bytes >= (1 << 20);
-  if (rows >= most * tile_rows || (rows >= most && !large)) return {int(most), true};
-  if (large) return {int(most), false};
-  return {int(rows < most ? (rows > 0 ? rows : 1) : most), true};
+  if (large && rows < most * 6) return {int(most), false, 1, rows};
+  const i64 members = rows < most ? rows : most;
+  // Pieces of some two dozen rows use a panel well; up to four a thread even out their speeds.
+  const i64 share = rows / (members * 24);
+  const i64 pieces = members * (share < 1 ? 1 : share > 4 ? 4 : share);
+  return {int(members), true, pieces, (rows + pieces - 1) / pieces};
 }
 
 }  // namespace statewise

@@ -19,6 +19,7 @@ i64 gates_stride(const Kernels& kernels, Cell cell, i64 units);
 struct Options {
   bool half = false;      // weights in bfloat16
   bool backward = false;  // pack what backward needs instead of what forward needs
+  bool inputs = true;     // with `backward`: also for gradients of the inputs
 };
 
 class Layer {
@@ -34,7 +35,7 @@ class Layer {
   i64 pad;     // floats of a slot
   i64 stride;  // floats of a row of gates
   CellWeights weights{};
-  Panels W_back, R_back, Rn_back;  // transposed; only with Options::backward
+  Panels W_back, R_back, Rn_back;  // transposed; only with Options::backward, W with `inputs`
 
   i64 bytes() const;  // of the forward weights, as they are streamed in a step
 
@@ -44,7 +45,7 @@ class Layer {
 
  private:
   void pack_forward(const float* W, const float* R, const float* b, const float* m, bool half);
-  void pack_backward(const float* W, const float* R);
+  void pack_backward(const float* W, const float* R, bool inputs);
   std::vector<Buffer> owned_;
 };
 
@@ -72,22 +73,26 @@ struct Gradients {
   const float* dy;              // (rows, steps, units), or null
   const float *dh, *dc;         // (rows, units) of the final state, or null
   float* dx;                    // (rows, steps, inputs), or null; zero where padded
-  float *dW, *dR, *db, *dm;     // zero before, or null
+  float *dW, *dR;               // or null
+  float *db, *dm;               // zero before, or null
   float *dh0, *dc0;             // (rows, units)
   float *dh_init, *dc_init;     // (rows, units), or null
 };
 
-// How the members of a team divide a call: by rows, each on its own, or by unit blocks.
+// How a call is divided: into pieces of rows that free threads claim, or by unit blocks, which all
+// threads work on together.
 struct Division {
-  int members;
-  bool by_rows;
+  int threads = 1;
+  bool by_rows = true;
+  i64 pieces = 1;  // of rows
+  i64 most = 0;    // rows of the largest piece, all of them by unit blocks
 };
-Division divide(i64 rows, i64 steps, i64 weight_bytes, i64 tile_rows);
+Division divide(i64 rows, i64 steps, i64 weight_bytes);
 
-// Memory for one member's part of a sequence: how much, and the run itself.
-std::size_t forward_bytes(const Sequence& job, const Division& division);
-void forward(const Sequence& job, const Division& division, const Member& me, char* block,
-             float* rh);
+// Memory for so many rows of a sequence or one less, and the run of these rows by a team, each member its unit
+// blocks. `rh` is shared by the team.
+std::size_t forward_bytes(const Sequence& job, i64 rows);
+void forward(const Sequence& job, Range rows, const Member& team, char* block, float* rh);
 
 void run_forward(const Sequence& job);
 // The layer is packed with Options::backward here.

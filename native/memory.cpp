@@ -6,8 +6,8 @@
 
 namespace statewise {
 
-Buffer::Buffer(std::size_t bytes) : data_(take_block(bytes)) {
-  std::memset(data_, 0, bytes);
+Buffer::Buffer(std::size_t bytes, bool clear) : data_(take_block(bytes)) {
+  if (clear) std::memset(data_, 0, bytes);
 }
 
 char* scratch(std::size_t bytes) {

@@ -19,11 +19,11 @@ inline std::size_t rounded(std::size_t bytes) { return (bytes + alignment - 1) /
 void* take_block(std::size_t bytes);
 void give_block(void* block);
 
-// Bytes aligned to a cache line, zero at first.
+// Bytes aligned to a cache line, zero at first unless they are all written anyway.
 class Buffer {
  public:
   Buffer() = default;
-  explicit Buffer(std::size_t bytes);
+  explicit Buffer(std::size_t bytes, bool clear = true);
   ~Buffer() {
     if (data_) give_block(data_);
   }

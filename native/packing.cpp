@@ -52,11 +52,11 @@ void fill_panels(const Panels& panels, int width, const float* M, void* data, Fi
     }
 }
 
-void* room(Panels& panels, int width, std::vector<Buffer>& owned) {
+void* room(Panels& panels, int width, bool filled, std::vector<Buffer>& owned) {
   const i64 lanes = panels.count * panels.vectors * width;
   const i64 bytes =
       panels.half ? lanes * ((panels.depth + 1) / 2) * 4 : lanes * panels.depth * 4;
-  owned.emplace_back(std::size_t(bytes));
+  owned.emplace_back(std::size_t(bytes), !filled);
   panels.data = owned.back().data();
   return owned.back().data();
 }
@@ -82,7 +82,7 @@ Panels pack_gates(const Kernels& kernels, const float* M, i64 units, i64 depth, 
                   i64 pad, bool half, std::vector<Buffer>& owned) {
   const int width = kernels.width;
   Panels panels{nullptr, half, pad / width, i64(order.size()), depth, width, pad};
-  void* data = room(panels, width, owned);
+  void* data = room(panels, width, !half, owned);
   fill_panels(
       panels, width, M, data, [&](i64 p, i64 j) { return order[j] * units + p * width; },
       [&](i64 p, i64) { return units - p * width; });
@@ -94,7 +94,7 @@ Panels pack_plain(const Kernels& kernels, const float* M, i64 rows, i64 depth, b
   const int width = kernels.width;
   Panels panels{nullptr, half, 0, 0, depth, 0, 0};
   plain_shape(panels, kernels, rows);
-  void* data = room(panels, width, owned);
+  void* data = room(panels, width, !half, owned);
   const auto first = [&](i64 p, i64 j) { return (p * panels.vectors + j) * width; };
   fill_panels(panels, width, M, data, first, [&](i64 p, i64 j) { return rows - first(p, j); });
   return panels;
@@ -104,8 +104,9 @@ Panels pack_transposed(const Kernels& kernels, const float* M, i64 units, i64 co
                        const Gates& order, i64 pad, std::vector<Buffer>& owned) {
   Panels panels{nullptr, false, 0, 0, i64(order.size()) * pad, 0, 0};
   plain_shape(panels, kernels, columns);
-  float* data = static_cast<float*>(room(panels, kernels.width, owned));
   const i64 lanes = panels.vectors * kernels.width;
+  const bool filled = units == pad && columns == panels.count * lanes;
+  float* data = static_cast<float*>(room(panels, kernels.width, filled, owned));
   for (i64 p = 0; p < panels.count; ++p) {
     const i64 column = p * lanes;
     const i64 count = columns - column < lanes ? columns - column : lanes;

@@ -80,11 +80,9 @@ class Program {
   struct StepWork;
   struct CallWork;
   void add(Block block);
-  void step_member(const StepJob& job, StepWork& work, const Member& me, bool by_rows) const;
-  void call_rows(const CallJob& job, const CallWork& work, Range rows, const Member& me,
-                 i64 pad) const;
-  void call_member(const CallJob& job, const CallWork& work, const Division& division,
-                   const Member& me) const;
+  void step_rows(const StepJob& job, StepWork work, Range rows, const Member& team) const;
+  void call_rows(const CallJob& job, const CallWork& work, Range rows) const;
+  void call_team(const CallJob& job, const CallWork& work, const Member& me) const;
 
   std::vector<float> embedding_;
   std::vector<Buffer> owned_;

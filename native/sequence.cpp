@@ -14,17 +14,12 @@ struct Columns {
   Range units;
 };
 
-Columns my_columns(const Layer& layer, const Division& division, const Member& me) {
+Columns my_columns(const Layer& layer, const Member& me) {
   const Panels& panels = layer.weights.R;
-  if (division.by_rows) return {{0, panels.count}, {0, layer.units}};
   const Range blocks = share(panels.count, me);
   const i64 last = blocks.last * panels.panel_step;
   return {blocks,
           {blocks.first * panels.panel_step, last < layer.units ? last : layer.units}};
-}
-
-i64 most_rows_of(i64 rows, const Division& division) {
-  return division.by_rows ? (rows + division.members - 1) / division.members : rows;
 }
 
 // Steps whose input products are computed ahead: as many as stay in the second-level cache.
@@ -81,27 +76,27 @@ void finish(const Sequence& job, const Workspace& work, Range rows, Range units)
 
 }  // namespace
 
-std::size_t forward_bytes(const Sequence& job, const Division& division) {
-  Arena measure;
-  Workspace(measure, job, most_rows_of(job.rows, division));
-  return measure.used();
+std::size_t forward_bytes(const Sequence& job, i64 rows) {
+  std::size_t most = 0;
+  for (i64 count : {rows, rows > 1 ? rows - 1 : rows}) {  // fewer rows may run more steps ahead
+    Arena measure;
+    Workspace(measure, job, count);
+    if (measure.used() > most) most = measure.used();
+  }
+  return most;
 }
 
-void forward(const Sequence& job, const Division& division, const Member& me, char* block,
-             float* rh) {
+void forward(const Sequence& job, Range rows, const Member& team, char* block, float* rh) {
   const Layer& layer = *job.layer;
   const i64 units = layer.units;
-  const Range rows = division.by_rows ? share(job.rows, me) : Range{0, job.rows};
-  const Columns mine = my_columns(layer, division, me);
-  const Member alone{0, 1, nullptr};
-  const Member& team = division.by_rows ? alone : me;
+  const Columns mine = my_columns(layer, team);
   Arena arena(block);
-  const Workspace work(arena, job, most_rows_of(job.rows, division));
+  const Workspace work(arena, job, rows.count());
   std::memset(work.zeros, 0, std::size_t(units) * sizeof(float));
-  const i64 ahead = steps_ahead(job, most_rows_of(job.rows, division));
+  const i64 ahead = steps_ahead(job, rows.count());
   // Rows that fill a tile use a panel of W well enough at every step; fewer do so only when the
   // products of many steps are computed together.
-  const bool products_ahead = job.steps > 1 && rows.last - rows.first < 8;
+  const bool products_ahead = job.steps > 1 && rows.count() < 8;
   const bool lstm = layer.cell == Cell::lstm;
 
   for (i64 start = 0; start < job.steps; start += ahead) {
@@ -151,19 +146,22 @@ void forward(const Sequence& job, const Division& division, const Member& me, ch
 void run_forward(const Sequence& job) {
   if (!job.rows) return;
   const Layer& layer = *job.layer;
-  const Division division = divide(job.rows, job.steps, layer.bytes(), 6);
-  // As much as the caller needs where it ends up running alone.
-  const std::size_t alone = rounded(forward_bytes(job, {1, division.by_rows}));
-  std::size_t each = rounded(forward_bytes(job, division));
-  if (each < alone) each = alone;
+  const Division division = divide(job.rows, job.steps, layer.bytes());
+  const std::size_t each = rounded(forward_bytes(job, division.most));
   const std::size_t shared =
       layer.cell == Cell::gru_before ? std::size_t(job.rows * layer.pad) * sizeof(float) : 0;
-  char* block = scratch(each * std::size_t(division.members) + rounded(shared));
-  float* rh = reinterpret_cast<float*>(block + each * std::size_t(division.members));
-  together(division.members, [&](const Member& me) {
-    const Division actual{me.count, division.by_rows};
-    forward(job, actual, me, block + each * std::size_t(me.index), rh);
-  });
+  char* block = scratch(each * std::size_t(division.threads) + rounded(shared));
+  float* rh = reinterpret_cast<float*>(block + each * std::size_t(division.threads));
+  const auto memory = [&](int thread) { return block + each * std::size_t(thread); };
+  if (division.by_rows) {
+    divided(division.threads, division.pieces, [&](i64 piece, int thread) {
+      forward(job, part(job.rows, piece, division.pieces), {}, memory(thread), rh);
+    });
+  } else {
+    together(division.threads, [&](const Member& me) {
+      forward(job, {0, job.rows}, me, memory(me.index), rh);
+    });
+  }
 }
 
 }  // namespace statewise

@@ -1,8 +1,6 @@
 #include "threads.h"
 
-#include <condition_variable>
 #include <memory>
-#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -22,8 +20,45 @@ inline void pause() {
 #endif
 }
 
-// How often to look before sleeping or yielding: some tens of microseconds.
+// How often to look before sleeping: some tens of microseconds.
 constexpr int patience = 2000;
+
+}  // namespace
+
+template <class Done>
+void Waiting::until(Done done) {
+  for (int i = 0; i < patience; ++i) {
+    if (done()) return;
+    pause();
+  }
+  std::unique_lock<std::mutex> lock(mutex_);
+  sleeping_.fetch_add(1);
+  awake_.wait(lock, done);
+  sleeping_.fetch_sub(1);
+}
+
+// Who goes to sleep counts itself first and looks once more; so either it sees the change, or it
+// is seen here.
+void Waiting::wake() {
+  if (sleeping_.load() == 0) return;
+  { std::lock_guard<std::mutex> lock(mutex_); }
+  awake_.notify_all();
+}
+
+void Barrier::wait() {
+  const int round = round_.load();
+  if (arrived_.fetch_add(1) + 1 == count_) {
+    arrived_.store(0);
+    round_.store(round + 1);
+    waiting_.wake();
+    return;
+  }
+  waiting_.until([&] { return round_.load() != round; });
+}
+
+namespace {
+
+using Work = std::function<void(i64 piece, int thread)>;
 
 class Pool {
  public:
@@ -32,60 +67,55 @@ class Pool {
   }
 
   ~Pool() {
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      ending_ = true;
-      round_.fetch_add(1);
-    }
-    awake_.notify_all();
+    ending_.store(true);
+    round_.fetch_add(1);
+    begun_.wake();
     for (std::thread& thread : threads_) thread.join();
   }
 
   int workers() const { return int(threads_.size()); }
 
-  void run(int count, const std::function<void(const Member&)>& work) {
-    Barrier barrier(count);
+  void run(int count, i64 pieces, const Work& work) {
     work_ = &work;
-    barrier_ = &barrier;
     count_ = count;
-    left_.store(workers(), std::memory_order_relaxed);
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      round_.fetch_add(1, std::memory_order_release);
-    }
-    if (sleeping_.load() > 0) awake_.notify_all();
-    work({0, count, &barrier});
-    for (int i = 0; left_.load(std::memory_order_acquire) != 0; ++i)
-      i < patience ? pause() : std::this_thread::yield();
+    pieces_ = pieces;
+    next_.store(0);
+    open_.store(true);
+    round_.fetch_add(1);
+    begun_.wake();
+    claim(0);
+    // Who enters from here on finds the work closed; who entered before is waited for.
+    open_.store(false);
+    ended_.until([&] { return inside_.load() == 0; });
   }
 
  private:
-  void serve(int index) {
+  void claim(int thread) {
+    for (i64 piece; (piece = next_.fetch_add(1)) < pieces_;) (*work_)(piece, thread);
+  }
+
+  void serve(int thread) {
     int seen = 0;
     while (true) {
-      for (int i = 0; i < patience && round_.load(std::memory_order_acquire) == seen; ++i) pause();
-      if (round_.load(std::memory_order_acquire) == seen) {
-        std::unique_lock<std::mutex> lock(mutex_);
-        sleeping_.fetch_add(1);
-        awake_.wait(lock, [&] { return round_.load() != seen; });
-        sleeping_.fetch_sub(1);
-      }
-      seen = round_.load(std::memory_order_acquire);
-      if (ending_) return;
-      if (index < count_) (*work_)({index, count_, barrier_});
-      left_.fetch_sub(1, std::memory_order_release);
+      begun_.until([&] { return round_.load() != seen; });
+      seen = round_.load();
+      if (ending_.load()) return;
+      inside_.fetch_add(1);
+      if (open_.load() && thread < count_) claim(thread);
+      inside_.fetch_sub(1);
+      ended_.wake();
     }
   }
 
   std::vector<std::thread> threads_;
-  std::mutex mutex_;
-  std::condition_variable awake_;
+  Waiting begun_, ended_;
   std::atomic<int> round_{0};
-  std::atomic<int> left_{0};
-  std::atomic<int> sleeping_{0};
+  std::atomic<int> inside_{0};
+  std::atomic<bool> open_{false};
   std::atomic<bool> ending_{false};
-  const std::function<void(const Member&)>* work_ = nullptr;
-  Barrier* barrier_ = nullptr;
+  std::atomic<i64> next_{0};
+  const Work* work_ = nullptr;
+  i64 pieces_ = 0;
   int count_ = 1;
 };
 
@@ -122,17 +152,6 @@ int default_threads() {
 
 }  // namespace
 
-void Barrier::wait() {
-  const int round = round_.load(std::memory_order_relaxed);
-  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == count_) {
-    arrived_.store(0, std::memory_order_relaxed);
-    round_.store(round + 1, std::memory_order_release);
-    return;
-  }
-  for (int i = 0; round_.load(std::memory_order_acquire) == round; ++i)
-    i < patience ? pause() : std::this_thread::yield();
-}
-
 int threads() {
   const int wanted = shared().wanted.load(std::memory_order_relaxed);
   return wanted > 0 ? wanted : default_threads();
@@ -140,19 +159,37 @@ int threads() {
 
 void set_threads(int count) { shared().wanted.store(count); }
 
-void together(int count, const std::function<void(const Member&)>& work) {
+namespace {
+
+// Whether the pool ran it: not where another thread is using it, or where one thread is enough.
+bool pooled(int count, i64 pieces, const Work& work) {
+  if (count <= 1 || pieces <= 1) return false;
   Shared& all = shared();
-  std::unique_lock<std::mutex> lock(all.busy, std::defer_lock);
-  if (count <= 1 || !lock.try_lock()) {
-    work({0, 1, nullptr});
-    return;
-  }
+  std::unique_lock<std::mutex> lock(all.busy, std::try_to_lock);
+  if (!lock) return false;
   if (!all.pool || all.pool->workers() < count - 1) {
     Pool* larger = new Pool(count - 1);
     delete all.pool;
     all.pool = larger;
   }
-  all.pool->run(count, work);
+  all.pool->run(count, pieces, work);
+  return true;
+}
+
+}  // namespace
+
+void divided(int count, i64 pieces, const std::function<void(i64 piece, int thread)>& work) {
+  if (pooled(count, pieces, work)) return;
+  for (i64 piece = 0; piece < pieces; ++piece) work(piece, 0);
+}
+
+void together(int count, const std::function<void(const Member&)>& work) {
+  // A member holds its piece until the first barrier, so each is another thread's.
+  Barrier barrier(count);
+  const bool done = pooled(count, count, [&](i64 index, int) {
+    work({int(index), count, &barrier});
+  });
+  if (!done) work({});
 }
 
 }  // namespace statewise

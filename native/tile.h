@@ -1,12 +1,14 @@
 // The inner loop of everything: a few rows times one panel, sums held in registers.
 
-// Rows of a tile such that its sums, one panel row and a factor fit in the registers.
+// Rows of a tile: as many as leave registers for a factor of each row and one vector of the panel,
+// or for the panel's vectors and one factor. Twelve sums keep two units with a latency of four busy.
 constexpr int tile_rows(int vectors) {
   return many_registers ? (vectors == 4 ? 6 : 8)
-                        : (vectors == 4 ? 2 : vectors == 3 ? 3 : vectors == 2 ? 5 : 8);
+                        : (vectors == 4 ? 3 : vectors == 3 ? 4 : vectors == 2 ? 6 : 8);
 }
 
 constexpr int most_rows = 8;
+constexpr int plain_vectors = many_registers ? 4 : 2;  // in a panel of a plain matrix
 
 // Too few sums leave the multiply-adds waiting for one another: then several k have their own.
 constexpr int chains(int rows, int vectors) {

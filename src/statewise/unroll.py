@@ -28,7 +28,8 @@ class Run(Protocol):
 
     What was seen may be left out, ``{}``, unless `see` is true. A run may also have a method
     ``whole(cell, p, x, s, timeline, fresh)``, which runs a layer over a whole call, resets and
-    lengths included, or gives None where it cannot.
+    lengths included, and a method ``step(cell, p, x, s)``, which runs one step, x (B, F); both give
+    None where they cannot.
     """
 
     def __call__(

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import statewise as sw
+from statewise import kernels
 from statewise.nn.native import recurrent
 
 ARCHITECTURE = sw.Architecture(
@@ -61,6 +62,36 @@ def test_every_gradient_agrees_with_the_reference(masks):
         torch.testing.assert_close(
             weight.grad.double(), expected, rtol=0, atol=2e-5 * scale, msg=name
         )
+
+
+def test_a_step_without_gradients_runs_natively_and_agrees_with_the_reference(monkeypatch):
+    from statewise.nn import native as door
+
+    used = []
+    original = door._forward
+    monkeypatch.setattr(door, "_forward", lambda *a: used.append(a) or original(*a))
+    torch.manual_seed(0)
+    native, reference = models()
+    state, other = native.initial_state(3), reference.initial_state(3)
+    layers = sum(kernels.kernel(_inner(cell)) is not None for cell in ARCHITECTURE.layers)
+    for steps in (1, 2, 3):
+        x = torch.randn(3, 5)
+        with torch.no_grad():
+            y, state = native.step(x, state)
+            expected, other = reference.step(x.double(), other)
+        assert len(used) == steps * layers
+        torch.testing.assert_close(y.double(), expected, rtol=1e-4, atol=1e-5)
+        for name in state:
+            torch.testing.assert_close(
+                state[name].double(), other[name].double(), rtol=1e-4, atol=1e-5
+            )
+    y, _ = native.step(x, state)
+    assert y.requires_grad
+    assert len(used) == steps * layers
+
+
+def _inner(cell):
+    return _inner(cell.inner) if isinstance(cell, sw.Residual) else cell
 
 
 def test_the_gradient_across_a_reset_is_exactly_zero():

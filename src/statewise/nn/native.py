@@ -41,10 +41,25 @@ def whole(
     tensors = [None if tensor is None else tensor.contiguous() for tensor in inputs]
     reset = None if when.reset_steps is None else torch.from_numpy(when.reset_steps)
     lengths = None if when.lengths is None else torch.from_numpy(when.lengths)
-    save = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+    save = _followed(tensors)
     operator = recurrent if torch.compiler.is_compiling() or not _plain(tensors) else _recurrent
     y, h, c, *_ = operator(*tensors, reset, lengths, kernels.kernel(cell), save)
     return y, {"h": h, "c": c} if "c" in s else {"h": h}, {}
+
+
+def one_step(cell: Cell, p: Parameters, x: Tensor, s: Fields) -> tuple[Tensor, Fields, Seen] | None:
+    """One step of one layer, x (B, F), or None where a gradient or a graph of it is wanted."""
+    inputs = [x[:, None], s["h"], s.get("c"), p["W"], p["R"], p["b"], p.get("m")]
+    if torch.compiler.is_compiling() or not _plain(inputs) or _followed(inputs):
+        return None
+    tensors = [None if tensor is None else tensor.contiguous() for tensor in inputs]
+    y, h, c, *_ = _recurrent(*tensors, None, None, None, None, kernels.kernel(cell), False)
+    return y[:, 0], {"h": h} if c is None else {"h": h, "c": c}, {}
+
+
+def _followed(tensors: Sequence[Tensor | None]) -> bool:
+    """Whether autograd follows what is computed from these."""
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
 
 
 @torch.library.custom_op("statewise::recurrent", mutates_args=())
@@ -198,7 +213,7 @@ def _forward(
     kernel: str,
     save: bool,
 ) -> list[Tensor | None]:
-    packed = _layer(kernel, W, R, b, m, backward=False)
+    packed = _layer(kernel, W, R, b, m)
     made = packed.forward(*map(_numpy, (x, h, c, reset, h_init, c_init, lengths)), save)
     return [None if array is None else torch.from_numpy(array) for array in made]
 
@@ -217,7 +232,7 @@ def _backward(
     dy, dh, dc = gradients
     if c is None:
         cells = dc = None
-    packed = _layer(kernel, W, R, b, m, backward=True)
+    packed = _layer(kernel, W, R, b, m, backward=True, toward_inputs=inputs)
     arrays = [x, h, c, reset, h_init, c_init, lengths, y, gates, cells, dy, dh, dc]
     made = packed.backward(*map(_numpy, arrays), inputs)
     return [None if array is None else torch.from_numpy(array) for array in made]
@@ -239,9 +254,7 @@ def _numpy(tensor: Tensor | None) -> Any:
     return None if tensor is None else tensor.detach().numpy()
 
 
-def _layer(kernel: str, W: Any, R: Any, b: Any, m: Any, backward: bool) -> Any:
+def _layer(kernel: str, W: Any, R: Any, b: Any, m: Any, **packing: bool) -> Any:
     # Packed anew at every call: a weight can change in ways that torch does not count.
     arrays = [_numpy(tensor) for tensor in (W, R, b, m)]
-    return kernels.native().Layer(
-        kernel, W.shape[1], R.shape[1], *arrays, half=False, backward=backward
-    )
+    return kernels.native().Layer(kernel, W.shape[1], R.shape[1], *arrays, **packing)
