@@ -88,29 +88,30 @@ async def held(model: sw.runtime.Model, sessions: int, folder: Path) -> None:
                 await one.step_many("n", [StepRequest(f"session-{i}", [0.1] * 3) for i in names])
             count = to
 
-        async def pace() -> float:
-            took = []
-            for _ in range(60):
-                rows = rng.choice(count, GROUP, replace=False)
-                asked = [StepRequest(f"session-{i}", [0.1, 0.2, 0.3]) for i in rows]
-                began = time.perf_counter()
-                await one.step_many("n", asked)
-                took.append(time.perf_counter() - began)
-            return 1e6 * statistics.median(took[10:]) / GROUP
+        async def seconds(among: int) -> float:
+            rows = rng.choice(among, GROUP, replace=False)
+            asked = [StepRequest(f"session-{i}", [0.1, 0.2, 0.3]) for i in rows]
+            began = time.perf_counter()
+            await one.step_many("n", asked)
+            return (time.perf_counter() - began) / GROUP
 
         await grow(1000)
         gc.collect()
         before = resident()
-        print(f"\n{'sessions held':>14}{'us a step, ' + str(GROUP) + ' at random':>28}")
-        for size in sorted({1000, max(1000, sessions // 10), sessions}):
-            await grow(size)
-            print(f"{count:>14,}{await pace():>28.2f}")
+        young = statistics.median([await seconds(count) for _ in range(60)])
+        await grow(sessions)
         gc.collect()
         each = (resident() - before) / (sessions - 1000)
         print(f"{each:,.0f} bytes a session, of which the state has {state:,}")
         for _ in range(2000):
             await one.step_many("n", [StepRequest(f"session-{i}", [0.1] * 3) for i in range(GROUP)])
-        print(f"sessions of 2,000 steps: {await pace():.2f} us a step")
+        print(f"a step, {GROUP} sessions at random: {1e6 * young:.1f} us with 1,000 held")
+        turns = [[await seconds(among) for among in (GROUP, 1000, sessions)] for _ in range(60)]
+        old, few, all_ = (1e6 * statistics.median(column) for column in zip(*turns, strict=True))
+        print(
+            f"  with {sessions:,} held, in turn: {all_:.1f} us among all, {few:.1f} us among "
+            f"1,000, {old:.1f} us among those 2,000 steps old"
+        )
         for word, work in (
             ("snapshot", lambda i: one.snapshot("n", f"session-{i}")),
             ("fork", lambda i: one.fork("n", f"session-{i}")),
