@@ -59,6 +59,7 @@ bench-kernels: install
 bench-serve: install
 	$(BIN)/pip install --quiet --constraint constraints.txt onnx onnxruntime
 	$(BIN)/python benchmarks/serve.py
+	$(BIN)/python benchmarks/serve_sessions.py
 
 # Learning and writing text beside torch by hand; STATEWISE_DATA is a folder with tinyshakespeare.txt.
 bench-text: install

@@ -26,10 +26,10 @@ Fresh: TypeAlias = Callable[[], Fields]
 class Run(Protocol):
     """Runs one layer over a segment: x (B, T, F) -> y (B, T, O), the state, what was seen.
 
-    What was seen may be left out, ``{}``, unless `see` is true. A run may also have a method
-    ``whole(cell, p, x, s, timeline, fresh)``, which runs a layer over a whole call, resets and
-    lengths included, and a method ``step(cell, p, x, s)``, which runs one step, x (B, F); both give
-    None where they cannot.
+    What was seen may be left out, ``{}``, unless `see` is true. A run may also have three methods,
+    each of which gives None where it cannot: ``whole(cell, p, x, s, timeline, fresh)`` runs a layer
+    over a whole call, resets and lengths included; ``watched``, of the same arguments, is asked
+    instead where what was seen is wanted; ``step(cell, p, x, s)`` runs one step, x (B, F).
     """
 
     def __call__(
@@ -146,7 +146,7 @@ def unroll(
     """
     if not cell.causal:
         return _both_ways(cell, p, x, s, timeline, fresh, run, see)
-    whole = None if see else getattr(run, "whole", None)
+    whole = getattr(run, "watched" if see else "whole", None)
     done = None if whole is None else whole(cell, p, x, s, timeline, fresh)
     if done is not None:
         return done  # type: ignore[no-any-return]

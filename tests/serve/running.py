@@ -13,7 +13,7 @@ from typing import Any
 import uvicorn
 
 from statewise.serve import Engine, create_app
-from statewise.serve.app import Guards
+from statewise.serve.guards import Guards
 from statewise.serve.models import Served
 from statewise.serve.stores.memory import MemoryStore
 

@@ -530,3 +530,15 @@ def test_a_client_that_goes_away_leaves_a_whole_number_of_steps() -> None:
         assert engine.waiting == 0
 
     run(work)
+
+
+def test_a_closed_engine_says_so() -> None:
+    async def main() -> None:
+        engine = Engine([Served("m", model(), 8)], MemoryStore())
+        async with engine:
+            await engine.create(N, "m", id="a")
+        for asked in (engine.info(N, "a"), engine.list(N), engine.step(N, "a", [0.0, 0.0])):
+            with pytest.raises(errors.Stopping):
+                await asked
+
+    asyncio.run(main())

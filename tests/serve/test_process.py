@@ -117,6 +117,19 @@ class Load(threading.Thread):
                 break
 
 
+def test_a_server_on_redis_goes_on_at_once_after_a_kill(
+    folder: Path, redis_server: RedisServer
+) -> None:
+    server = Process(folder, "--store", redis_server.url, "--lease", "600")
+    post(server.base, "/v1/sessions", {"model": "m", "id": "killed"})
+    post(server.base, "/v1/sessions/killed/step", {"inputs": [0.5, 0.25]})
+    server.end(signal.SIGKILL)
+    server.start()
+    rest = post(server.base, "/v1/sessions/killed/step", {"inputs": [0.5, 0.25], "step": 1})
+    assert rest.json()["step"] == 2
+    assert server.end() == 0
+
+
 @pytest.mark.parametrize("clients", [1, 4])
 def test_killed_at_random_moments_nothing_is_lost_or_done_twice(
     serving: Process, clients: int

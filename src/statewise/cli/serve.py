@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import re
@@ -46,8 +47,9 @@ def run(options: Options) -> None:
     try:
         import uvicorn
 
-        from statewise.serve.app import Guards, create_app
+        from statewise.serve.app import create_app
         from statewise.serve.engine import Engine
+        from statewise.serve.guards import Guards
         from statewise.serve.residence import Limits
         from statewise.serve.stores.opening import open_store
     except ImportError as error:
@@ -76,6 +78,7 @@ def run(options: Options) -> None:
         async def startup(self, sockets: Any = None) -> None:
             await super().startup(sockets)
             if self.started:
+                gc.freeze()  # what was imported lives on: the collector need not look at it again
                 named = ", ".join(served.name for served in models)
                 host = f"[{options.host}]" if ":" in options.host else options.host
                 print(f"serving {named} at http://{host}:{port}", flush=True)
@@ -84,6 +87,7 @@ def run(options: Options) -> None:
         app,
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=10,
         ws_max_size=options.max_body,
     )

@@ -1,1 +1,35 @@
 """Looking inside: what a state remembers, and what a cell can learn to remember."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from statewise.inspect.editing import edit
+    from statewise.inspect.finding import Found, find
+    from statewise.inspect.recording import names, record
+    from statewise.inspect.trace import Trace
+
+_LAZY = {
+    "Found": "finding",
+    "Trace": "trace",
+    "edit": "editing",
+    "find": "finding",
+    "names": "recording",
+    "record": "recording",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Each part is imported when it is first used."""
+    if name not in _LAZY:
+        raise AttributeError(f"module 'statewise.inspect' has no attribute {name!r}")
+    return getattr(import_module(f"statewise.inspect.{_LAZY[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+__all__ = ["Found", "Trace", "edit", "find", "names", "record"]

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,12 +13,13 @@ from typing import Any
 from fastapi import FastAPI, Request, Response, WebSocket, WebSocketDisconnect
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 import statewise
 from statewise.errors import StatewiseError
 from statewise.serve import wire
 from statewise.serve.dashboard import dashboard_routes
-from statewise.serve.engine import Engine, SessionInfo
+from statewise.serve.engine import Engine
 from statewise.serve.errors import (
     BadInput,
     NotFound,
@@ -30,154 +29,13 @@ from statewise.serve.errors import (
     Unauthorized,
     Unprocessable,
 )
+from statewise.serve.guards import Guards
 from statewise.serve.kserve import kserve_routes
 from statewise.serve.metrics import rendered
-from statewise.serve.models import ModelInfo, Served
-from statewise.serve.session import StepRequest
+from statewise.serve.models import Served
+from statewise.serve.routes import ROUTES, SESSION
 
-NAMESPACE = "default"
 _log = logging.getLogger("statewise.serve")
-
-
-@dataclass(frozen=True)
-class Guards:
-    """What the server demands of requests.
-
-    Arguments:
-        tokens: bearer token -> namespace; with none, everybody has the namespace ``default``.
-        body: bytes of a body at most.
-        timeout: seconds that a request may take, its body included.
-    """
-
-    tokens: Mapping[str, str] = field(default_factory=dict)
-    body: int = 64 * 2**20
-    timeout: float = 30.0
-
-    def namespace(self, authorization: str | None) -> str:
-        """Whose sessions a request may see.
-
-        Raises:
-            Unauthorized: no token, or one that is not known.
-        """
-        if not self.tokens:
-            return NAMESPACE
-        scheme, _, given = (authorization or "").partition(" ")
-        found = None
-        for token, namespace in self.tokens.items():  # all of them: the time tells nothing
-            if hmac.compare_digest(token.encode(), given.strip().encode()):
-                found = namespace
-        if found is None or scheme.lower() != "bearer":
-            raise Unauthorized("give a known token: the header Authorization: Bearer TOKEN")
-        return found
-
-
-@dataclass(frozen=True)
-class _Route:
-    """A row of the table of routes: what a request is answered by, and what its document says."""
-
-    method: str
-    path: str
-    name: str
-    summary: str
-    takes: Any = None
-    gives: Any = None
-    status: int = 200
-    upload: bool = False
-    binary: bool = False
-    example: Any = None
-    query: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def names(self) -> list[str]:
-        return [part[1:-1] for part in self.path.split("/") if part.startswith("{")]
-
-
-_SESSION = "/v1/sessions/{id}"
-ROUTES = [
-    _Route("GET", "/v1/models", "models", "What is served", gives=wire.Models),
-    _Route(
-        "POST",
-        "/v1/models/{name}/load",
-        "load_model",
-        "Serve new weights beside the old; the body is a model file",
-        gives=ModelInfo,
-        upload=True,
-    ),
-    _Route(
-        "POST",
-        "/v1/sessions",
-        "create",
-        "A new session",
-        wire.CreateBody,
-        SessionInfo,
-        status=201,
-        example={"model": "run", "id": "pump-7", "seed": {"inputs": [[0.5], [0.25]]}},
-    ),
-    _Route(
-        "GET",
-        "/v1/sessions",
-        "list_sessions",
-        "Living sessions, in the order of their ids",
-        gives=wire.Sessions,
-        query={"cursor": {"type": "string"}, "limit": {"type": "integer", "minimum": 1}},
-    ),
-    _Route("GET", _SESSION, "info", "What is known of a session", gives=SessionInfo),
-    _Route("DELETE", _SESSION, "delete", "End it", gives=wire.SnapshotAnswer),
-    _Route(
-        "POST",
-        f"{_SESSION}/step",
-        "step",
-        "One time step or a chunk, exactly once",
-        wire.StepBody,
-        wire.StepAnswer,
-        example={"inputs": [0.5], "step": 0, "request_id": "a1"},
-    ),
-    _Route(
-        "POST",
-        "/v1/step",
-        "step_many",
-        "Steps of many sessions, results or errors one by one",
-        wire.StepsBody,
-        wire.StepsAnswer,
-        example={"steps": [{"session": "pump-7", "inputs": [0.5]}]},
-    ),
-    _Route("GET", f"{_SESSION}/state", "read", "Its state, a safetensors file", binary=True),
-    _Route("PUT", f"{_SESSION}/state", "write", "Set its state", gives=SessionInfo, upload=True),
-    _Route(
-        "POST",
-        f"{_SESSION}/snapshots",
-        "snapshot",
-        "Keep its state",
-        gives=wire.SnapshotAnswer,
-        status=201,
-    ),
-    _Route(
-        "POST",
-        f"{_SESSION}/fork",
-        "fork",
-        "A new session in its state, or in a snapshot's",
-        wire.ForkBody,
-        SessionInfo,
-        status=201,
-        example={"id": "pump-7-if"},
-    ),
-    _Route(
-        "POST",
-        f"{_SESSION}/rollback",
-        "rollback",
-        "Return to a snapshot",
-        wire.RollbackBody,
-        SessionInfo,
-    ),
-    _Route(
-        "POST",
-        f"{_SESSION}/migrate",
-        "migrate",
-        "Move it to other weights of its model",
-        wire.MigrateBody,
-        SessionInfo,
-    ),
-]
 
 
 def create_app(
@@ -209,12 +67,12 @@ def create_app(
     )
     app.state.api = api
     app.openapi = lambda: wire.document(ROUTES, statewise.__version__)  # type: ignore[method-assign]
-    # The busiest first: routes are tried in order.
-    for route in sorted(ROUTES, key=lambda route: "step" not in route.name):
+    for route in ROUTES:
         answer = api.answering(getattr(api, route.name), route.status)
         app.router.routes.append(Route(route.path, answer, methods=[route.method]))
+    app.add_middleware(_StepsFirst, answer=api.answering(api.step))
     app.router.routes += [
-        WebSocketRoute(f"{_SESSION}/stream", api.stream),
+        WebSocketRoute(f"{SESSION}/stream", api.stream),
         Route("/healthz", api.healthz),
         Route("/readyz", api.readyz),
         Route("/metrics", api.metrics),
@@ -224,6 +82,27 @@ def create_app(
     ]
     app.add_exception_handler(HTTPException, _plain_error)
     return app
+
+
+_BEFORE, _, _AFTER = f"{SESSION}/step".partition("{id}")
+
+
+class _StepsFirst:
+    """Steps of one session, most of what is asked for, pass the router by."""
+
+    def __init__(self, app: ASGIApp, answer: Callable[[Request], Awaitable[Response]]) -> None:
+        self.app, self.answer = app, answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "POST":
+            path: str = scope["path"]
+            name = path[len(_BEFORE) : -len(_AFTER)]
+            if path == f"{_BEFORE}{name}{_AFTER}" and name and "/" not in name:
+                scope["path_params"] = {"id": name}
+                response = await self.answer(Request(scope, receive))
+                await response(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
 
 
 class Api:
@@ -320,10 +199,7 @@ class Api:
 
     async def step_many(self, request: Request, namespace: str) -> Any:
         given = await self._decoded(request, wire.StepsBody)
-        asked = [
-            StepRequest(one.session, one.inputs, one.step, one.request_id) for one in given.steps
-        ]
-        results = await self.engine.step_many(namespace, asked)
+        results = await self.engine.step_many(namespace, given.steps)
         return {"results": [wire.answered(result) for result in results]}
 
     async def stream(self, socket: WebSocket) -> None:

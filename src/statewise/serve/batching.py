@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,13 +19,18 @@ from statewise.errors import StatewiseError
 from statewise.serve.errors import ModelFailed, OwnedElsewhere, ServeError, StoreFailed
 from statewise.serve.keeper import Keeper
 from statewise.serve.models import Served
-from statewise.serve.records import packed
+from statewise.serve.records import packed_rows
 from statewise.serve.session import Job, Session, StepResult
 from statewise.serve.stats import Stats
 from statewise.state import State
 
-INLINE = 128
-"""Session steps up to which the event loop computes a batch itself: a thread costs more."""
+INLINE = 0.003
+"""Seconds up to which the event loop computes a batch itself: a thread costs more."""
+CROWD = 32
+"""Plain steps in one request from which on they are a batch of their own."""
+FAILURES = (StatewiseError, ValueError, ArithmeticError, MemoryError)
+"""What a model may raise in a step."""
+T = TypeVar("T")
 
 Durable = tuple[Job, StepResult, tuple[Any, ...], int]
 
@@ -59,8 +64,9 @@ class Batcher:
         self.waiting = 0
         self._ready: deque[Job] = deque()
         self._scheduled = False
+        self._pace = 1e-4  # seconds that a session step takes, as seen of late
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="statewise-step")
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     def enqueue(self, session: Session, job: Job) -> None:
         """A step, behind those that wait for its session already."""
@@ -69,6 +75,38 @@ class Batcher:
             session.wait(job)
         else:
             self._begin(session, job)
+
+    async def crowd(self, sessions: list[Session], x: np.ndarray) -> list[StepResult | ServeError]:
+        """One step each of many sessions that are marked as busy: a batch of their own, which is
+        finished also if whoever asked goes away. x (N, ...) -> results in the same order.
+        """
+        self.waiting += len(sessions)
+        return await asyncio.shield(self._spawn(self._crowd(sessions, x)))
+
+    async def _crowd(self, sessions: list[Session], x: np.ndarray) -> list[StepResult | ServeError]:
+        loop, step = asyncio.get_running_loop(), self.served.step_once
+        slots = np.array([session.slot for session in sessions], np.int64)
+        results: list[StepResult | ServeError] = []
+        try:
+            if self._long(len(sessions)):
+                aside = loop.run_in_executor(self._thread, self._timed, len(x), step, slots, x)
+                y, bad, _, _ = await aside
+            else:
+                y, bad, _, _ = self._timed(len(x), step, slots, x)
+        except FAILURES as error:
+            results = [_failed(error) for _ in sessions]
+        else:
+            self._count(slots & 0xFFFFFFFF, len(sessions))
+            for row, session in enumerate(sessions):
+                if bad[row]:
+                    results.append(_not_a_number(session))
+                else:
+                    position = session.advance(x[row : row + 1], self.keep)
+                    results.append(StepResult(y[row], position))
+        self.waiting -= len(sessions)
+        for session in sessions:
+            self.release(session)
+        return results
 
     def release(self, session: Session) -> None:
         """A session is free again: the next in its queue."""
@@ -125,22 +163,24 @@ class Batcher:
     def _go(self) -> None:
         """Step one batch. `_scheduled` stays set while it computes, so the next one gathers."""
         jobs = [self._ready.popleft() for _ in range(min(len(self._ready), self.max_batch))]
-        if sum(job.steps for job in jobs) > INLINE:
-            self._spawn(self._aside(jobs))
+        steps = sum(job.steps for job in jobs)
+        if self._long(steps):
+            self._spawn(self._aside(jobs, steps))
             return
         try:
-            self._settle(jobs, *self.served.step(jobs))
-        except (StatewiseError, ValueError, ArithmeticError, MemoryError) as error:
+            self._settle(jobs, *self._timed(steps, self.served.step, jobs))
+        except FAILURES as error:
             self._fail(jobs, error)
         self._scheduled = False
         if self._ready:
             self._schedule()
 
-    async def _aside(self, jobs: list[Job]) -> None:
-        loop = asyncio.get_running_loop()
+    async def _aside(self, jobs: list[Job], steps: int) -> None:
+        loop, work = asyncio.get_running_loop(), self.served.step
         try:
-            self._settle(jobs, *await loop.run_in_executor(self._thread, self.served.step, jobs))
-        except (StatewiseError, ValueError, ArithmeticError, MemoryError) as error:
+            done = await loop.run_in_executor(self._thread, self._timed, steps, work, jobs)
+            self._settle(jobs, *done)
+        except FAILURES as error:
             self._fail(jobs, error)
         self._scheduled = False
         if self._ready:
@@ -148,22 +188,18 @@ class Batcher:
 
     def _fail(self, jobs: Sequence[Job], error: Exception) -> None:
         for job in jobs:
-            self.end(job, ModelFailed(f"the model could not take this step: {error}"))
+            self.end(job, _failed(error))
             self.release(job.session)
 
     def _settle(
         self, jobs: list[Job], outputs: list[np.ndarray | None], before: State, after: State
     ) -> None:
         durable: list[Durable] = []
-        rows = [job.session.index for job in jobs]
-        self.served.used[rows] = time.time()
-        self.stats.batches.see(len(jobs))
-        self.stats.steps += sum(job.steps for job in jobs)
+        self._count([job.session.index for job in jobs], sum(job.steps for job in jobs))
         for row, (job, y) in enumerate(zip(jobs, outputs, strict=True)):
             session = job.session
             if y is None:
-                message = "the model gave a number that is not finite; the session stands as before"
-                self.end(job, ModelFailed(message, step=session.position))
+                self.end(job, _not_a_number(session))
                 self.release(session)
             elif session.durability == "step":
                 mark = session.mark()
@@ -174,11 +210,26 @@ class Batcher:
         if durable:
             self._spawn(self._write(durable, before, after))
 
+    def _long(self, steps: int) -> bool:
+        return steps * self._pace > INLINE
+
+    def _timed(self, steps: int, work: Callable[..., T], *given: Any) -> T:
+        began = time.perf_counter()
+        done = work(*given)
+        self._pace += 0.2 * ((time.perf_counter() - began) / max(steps, 1) - self._pace)
+        return done
+
+    def _count(self, rows: Any, steps: int) -> None:
+        self.served.used[rows] = time.time()
+        self.stats.batches.see(len(rows))
+        self.stats.steps += steps
+
     async def _write(self, durable: list[Durable], before: State, after: State) -> None:
         """Answer only what is on disk; what cannot be written has not happened."""
         try:
+            states = packed_rows(after)
             done = await self.keeper.save(
-                [(job.session, packed(after, row)) for job, _, _, row in durable]
+                [(job.session, states[row]) for job, _, _, row in durable]
             )
         except StoreFailed as error:
             rows = [row for *_, row in durable]
@@ -198,10 +249,20 @@ class Batcher:
                 self.end(job, taken(job.session))
                 self.lost(job.session)
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def _failed(error: Exception) -> ModelFailed:
+    return ModelFailed(f"the model could not take this step: {error}")
+
+
+def _not_a_number(session: Session) -> ModelFailed:
+    message = "the model gave a number that is not finite; the session stands as before"
+    return ModelFailed(message, step=session.position)
 
 
 def taken(session: Session) -> OwnedElsewhere:

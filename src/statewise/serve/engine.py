@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from statewise.errors import StatewiseError
+from statewise.serve.batching import CROWD
 from statewise.serve.errors import (
     BadInput,
     Exists,
@@ -160,6 +161,21 @@ class Engine:
             return []
         self._check_going(len(requests))
         began = time.perf_counter()
+        crowd = None
+        if CROWD <= len(requests) <= self.limits.max_batch:
+            crowd = self._home.crowd(namespace, requests)
+        if crowd is not None:
+            results = await self._home.batcher(crowd[0][0]).crowd(*crowd)
+        else:
+            results = await self._one_by_one(namespace, requests)
+        self.stats.requests += len(results)
+        self.stats.refused += sum(isinstance(result, ServeError) for result in results)
+        self.stats.latency.see(time.perf_counter() - began, len(results))
+        return results
+
+    async def _one_by_one(
+        self, namespace: str, requests: Sequence[StepRequest]
+    ) -> list[StepResult | ServeError]:
         group = Group(len(requests), asyncio.get_running_loop())
         absent: dict[Key, list[tuple[int, StepRequest]]] = {}
         here: list[tuple[int, StepRequest, Session]] = []
@@ -175,9 +191,6 @@ class Engine:
             self._home.spawn(self._enqueue_absent(key, asked, group))
         await group.future
         results: list[StepResult | ServeError] = group.results
-        self.stats.requests += len(results)
-        self.stats.refused += sum(isinstance(result, ServeError) for result in results)
-        self.stats.latency.see(time.perf_counter() - began, len(results))
         return results
 
     def _check_going(self, more: int = 0) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from statewise.serve.errors import StoreFailed
+from statewise.serve.errors import Stopping, StoreFailed
 from statewise.serve.records import encoded
 from statewise.serve.session import Session
 from statewise.serve.stores.base import Store, Write
@@ -30,14 +30,17 @@ class Keeper:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="statewise-store")
         self._pending: list[tuple[Sequence[Write], bool, asyncio.Future[list[bool]]]] = []
         self._pump: asyncio.Task[None] | None = None
-        self.failing = False
+        self.failing = self._closed = False
 
     async def call(self, function: Callable[..., T], *args: Any) -> T:
         """One call of the store, in its thread.
 
         Raises:
             StoreFailed: the store cannot be reached or written.
+            Stopping: it is closed.
         """
+        if self._closed:
+            raise Stopping("the server has stopped, and its store is closed")
         loop = asyncio.get_running_loop()
         try:
             result = await loop.run_in_executor(self._thread, function, *args)
@@ -106,6 +109,7 @@ class Keeper:
         """Write what waits and let go of the store."""
         if self._pump is not None:
             await self._pump
+        self._closed = True
         await asyncio.get_running_loop().run_in_executor(self._thread, self.store.close)
         self._thread.shutdown()
 

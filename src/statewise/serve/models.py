@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from statewise.serve.session import Job, Session
 from statewise.state import KIND as STATE
 from statewise.state import State
 
+T = TypeVar("T")
 MODEL_FILE, STATE_FILE = "model.safetensors", "state.safetensors"
 
 
@@ -266,26 +267,43 @@ class Served:
             where it stood. Then the states before and after, row i for job i.
         """
         slots = np.array([job.session.slot for job in jobs], np.int64)
+        if all(job.steps == 1 for job in jobs):
+            x = np.concatenate([job.x for job in jobs])
+            y, bad, before, after = self.step_once(slots, x)
+            outputs = list(y[:, None])
+        else:
+            outputs, bad, before, after = self._guarded(slots, lambda: self._along(slots, jobs))
+        if bad.any():
+            outputs = [None if bad[index] else y for index, y in enumerate(outputs)]
+        return outputs, before, after
+
+    def step_once(
+        self, slots: np.ndarray, x: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, State, State]:
+        """Step sessions once: outputs (N, O), which rows (N,) stand where they stood because a
+        number was not finite, and the states before and after.
+        """
+        return self._guarded(slots, lambda: self.table.step(slots, x))
+
+    def _guarded(
+        self, slots: np.ndarray, work: Callable[[], T]
+    ) -> tuple[T, np.ndarray, State, State]:
+        """Work that moves sessions, each of which goes back to where it stood if it gave a number
+        that is not finite.
+        """
         before = self.table.gather(slots)
         try:
-            if all(job.steps == 1 for job in jobs):
-                y = self.table.step(slots, np.concatenate([job.x for job in jobs]))
-                outputs, bad = list(y[:, None]), ~np.isfinite(y).all(axis=1)
-            else:
-                outputs = self._along(slots, jobs)
-                bad = np.array([not np.isfinite(y).all() for y in outputs])
+            outputs = work()
         except BaseException:
             self.table.scatter(slots, before)
             raise
         after = self.table.gather(slots)
+        bad = _not_finite(outputs)
         for array in after.values():
-            if not np.isfinite(array).all():
-                bad |= ~np.isfinite(array).reshape(len(jobs), -1).all(axis=1)
-        if not bad.any():
-            return list(outputs), before, after
-        self.table.scatter(slots[bad], before.rows(bad))
-        kept = [None if bad[index] else y for index, y in enumerate(outputs)]
-        return kept, before, after
+            bad |= _not_finite(array)
+        if bad.any():
+            self.table.scatter(slots[bad], before.rows(bad))
+        return outputs, bad, before, after
 
     def _along(self, slots: np.ndarray, jobs: Sequence[Job]) -> list[np.ndarray]:
         steps = np.array([job.steps for job in jobs])
@@ -299,6 +317,16 @@ class Served:
             x = np.stack([job.x[t] for job in going[:count]])
             y[order[:count], t] = self.table.step(slots[order[:count]], x)
         return [y[index, : job.steps] for index, job in enumerate(jobs)]
+
+
+def _not_finite(rows: Any) -> np.ndarray:
+    """Which rows hold a number that is not finite, (N,) bool."""
+    if isinstance(rows, list):
+        return np.array([not np.isfinite(row).all() for row in rows])
+    if np.isfinite(rows).all():
+        return np.zeros(len(rows), bool)
+    found: np.ndarray = ~np.isfinite(rows).reshape(len(rows), -1).all(axis=1)
+    return found
 
 
 def _series(path: Path) -> dict[str, State]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from statewise.serve.batching import Batcher, taken
 from statewise.serve.errors import (
@@ -29,7 +30,7 @@ from statewise.serve.errors import (
 from statewise.serve.keeper import Keeper
 from statewise.serve.models import Served
 from statewise.serve.records import Key, Record, Snapshot, encoded, packed, record, unpacked
-from statewise.serve.session import Job, Session, place
+from statewise.serve.session import Job, Session, StepRequest, place
 from statewise.serve.stats import Stats
 from statewise.serve.stores.base import Held, Kept, Row, Store, Write
 from statewise.state import State
@@ -149,6 +150,38 @@ class Residence:
         if session is None or session.epoch != self._epoch or self._lapsed:
             return None
         return session
+
+    def crowd(
+        self, namespace: str, requests: Sequence[StepRequest]
+    ) -> tuple[list[Session], np.ndarray] | None:
+        """The sessions of single steps that need no look one by one, marked as busy, and their
+        inputs (N, ...): all here, free, of one model, asked for once, without a position, a
+        request id or a write before the answer. None where one of them is otherwise.
+        """
+        if self._lapsed:
+            return None
+        found: list[Session] = []
+        for request in requests:
+            session = self._live.get(place((namespace, request.session)))
+            if (
+                session is None
+                or session.busy
+                or session.epoch != self._epoch
+                or session.durability == "step"
+                or request.step is not None
+                or request.request_id is not None
+                or session.served is not (found or [session])[0].served
+            ):
+                break
+            session.busy = True
+            found.append(session)
+        else:
+            x = found[0].served.inputs_together([request.inputs for request in requests])
+            if x is not None:
+                return found, x
+        for session in found:
+            session.busy = False
+        return None
 
     @property
     def _lapsed(self) -> bool:

@@ -6,9 +6,9 @@ import asyncio
 import hashlib
 import sys
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 from statewise.serve.errors import ServeError, Unprocessable, WrongPosition
@@ -21,8 +21,7 @@ REMEMBERED = 8
 """How many request ids a session knows beyond the last."""
 
 
-@dataclass(frozen=True)
-class StepRequest:
+class StepRequest(msgspec.Struct, frozen=True):
     """One entry of a request for many sessions.
 
     Arguments:
@@ -38,8 +37,7 @@ class StepRequest:
     request_id: str | None = None
 
 
-@dataclass(frozen=True)
-class StepResult:
+class StepResult(msgspec.Struct, frozen=True):
     """What a step gives.
 
     Arguments:
@@ -183,21 +181,25 @@ class Session:
             step=self.position,
         )
 
+    def advance(self, x: np.ndarray, keep: int) -> int:
+        """Note that inputs (T, ...) were consumed; returns where the session stands now."""
+        self.position += len(x)
+        self.dirty = True
+        self.answer = None
+        if keep:
+            self.inputs = (self.inputs + x.tobytes())[-keep * x[0].nbytes :]
+        return self.position
+
     def apply(self, job: Job, outputs: np.ndarray, keep: int) -> StepResult:
         """Note that a job was applied."""
-        start, self.position = self.position, self.position + job.steps
-        self.dirty = True
+        start = self.position
+        self.advance(job.x, keep)
         if job.request is not None:
             self.known = (self.known + _short(job.request))[-8 * REMEMBERED :]
         if job.request is not None or job.step is not None:
             self.answer = Answer(
                 job.request, start, self.position, job.digest, outputs.tobytes(), job.single
             )
-        else:
-            self.answer = None
-        if keep:
-            row = job.x[0].nbytes
-            self.inputs = (self.inputs + job.x.tobytes())[-keep * row :]
         return StepResult(outputs[0] if job.single else outputs, self.position)
 
     def _again(self, answer: Answer) -> StepResult:

@@ -12,7 +12,7 @@ from statewise.errors import StatewiseError
 from statewise.serve.engine import SessionInfo
 from statewise.serve.errors import BadInput, ServeError, Unprocessable
 from statewise.serve.models import ModelInfo
-from statewise.serve.session import StepResult
+from statewise.serve.session import StepRequest, StepResult
 from statewise.state import State
 
 JSON, MESSAGEPACK = "application/json", "application/x-msgpack"
@@ -31,19 +31,10 @@ class StepBody(msgspec.Struct):
     request_id: str | None = None
 
 
-class OneStep(msgspec.Struct):
-    """An entry of a request for many sessions."""
-
-    session: str
-    inputs: Inputs
-    step: int | None = None
-    request_id: str | None = None
-
-
 class StepsBody(msgspec.Struct):
     """Steps of many sessions."""
 
-    steps: list[OneStep]
+    steps: list[StepRequest]
 
 
 class SeedBody(msgspec.Struct):

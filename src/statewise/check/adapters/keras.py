@@ -196,7 +196,8 @@ class _Keras(Subject):
             import tensorflow as tf
 
             if not self.exported:
-                self.exported = str(Path(tempfile.mkdtemp(prefix="statewise-")) / "graph")
+                self.folder = tempfile.TemporaryDirectory()  # goes with this adapter
+                self.exported = str(Path(self.folder.name) / "graph")
                 self.model.export(self.exported, verbose=False)
             if not loaded:
                 loaded.append(tf.saved_model.load(self.exported))

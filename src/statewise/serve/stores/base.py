@@ -8,6 +8,8 @@ server that lost a session can never write over what came after.
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -131,3 +133,16 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Let go of files and connections."""
+
+
+def process_lives(host: str, pid: int) -> bool:
+    """Whether the process of an owner may live: one of another host may."""
+    if os.name != "posix" or host != socket.gethostname():
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's, and alive
+    return True

@@ -7,13 +7,15 @@ durability ``step`` needs ``appendonly yes`` and ``appendfsync always``.
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from collections.abc import Sequence
 from typing import Any, cast
 
 from statewise.errors import FileError, MissingExtraError
 from statewise.serve.records import Key
-from statewise.serve.stores.base import Held, Kept, Row, Taken, Write
+from statewise.serve.stores.base import Held, Kept, Row, Taken, Write, process_lives
 
 _CLAIM = """
 local owner = redis.call('HGET', KEYS[1], 'owner')
@@ -87,7 +89,8 @@ class RedisStore:
         return [self._at(key), f"{p}living:{key[0]}", f"{p}expiring", f"{p}gone"]
 
     def beat(self, owner: str, seconds: float) -> None:
-        self._redis.set(f"{self._prefix}owner:{owner}", 1, px=max(1, int(seconds * 1000)))
+        where = f"{os.getpid()} {socket.gethostname()}"
+        self._redis.set(f"{self._prefix}owner:{owner}", where, px=max(1, int(seconds * 1000)))
 
     def release(self, owner: str) -> None:
         self._redis.delete(f"{self._prefix}owner:{owner}")
@@ -95,11 +98,24 @@ class RedisStore:
     def claim(self, key: Key, owner: str, fence: int | None = None) -> Row | None:
         given = [owner, "" if fence is None else fence, f"{self._prefix}owner:"]
         outcome, *rest = self._claim(keys=[self._at(key)], args=given)
+        if outcome == 2 and not self._lives(rest[0].decode()):
+            self.release(rest[0].decode())
+            outcome, *rest = self._claim(keys=[self._at(key)], args=given)
         if outcome == 0:
             return None
         if outcome == 2:
             raise Held(rest[0].decode())
         return Row(key, owner, int(rest[0]), rest[1])
+
+    def _lives(self, owner: str) -> bool:
+        """Whether an owner's lease holds; that of a process of this host which is no more does
+        not.
+        """
+        where = self._redis.get(f"{self._prefix}owner:{owner}")
+        if where is None:
+            return False
+        pid, _, host = where.decode().partition(" ")
+        return process_lives(host, int(pid))
 
     def create(self, write: Write, limit: int | None = None, sync: bool = True) -> int | None:
         expires = "" if write.expires is None else write.expires

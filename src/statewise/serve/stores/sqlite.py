@@ -16,7 +16,7 @@ from pathlib import Path
 
 from statewise.errors import FileError
 from statewise.serve.records import Key
-from statewise.serve.stores.base import Held, Kept, Row, Taken, Write
+from statewise.serve.stores.base import Held, Kept, Row, Taken, Write, process_lives
 
 _VERSION = 1
 _TABLES = """
@@ -111,15 +111,7 @@ class SqliteStore:
         found = self._db.execute(
             "SELECT host, pid FROM owners WHERE owner = ? AND until > ?", (owner, time.time())
         ).fetchone()
-        if found is None or os.name != "posix" or found[0] != socket.gethostname():
-            return found is not None
-        try:
-            os.kill(found[1], 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            pass  # somebody else's, and alive
-        return True
+        return found is not None and process_lives(*found)
 
     def create(self, write: Write, limit: int | None = None, sync: bool = True) -> int | None:
         with self._transaction(sync) as db:

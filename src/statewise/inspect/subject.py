@@ -1,0 +1,69 @@
+"""What is looked into: a model, alone or as part of a model of text, and what it reads"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+
+from statewise.errors import DataError
+from statewise.types import is_torch
+
+
+def runner(model: Any) -> Any:
+    """The model that computes: a model of text holds one beside its vocabulary."""
+    if hasattr(model, "vocabulary") or hasattr(model, "encode"):
+        return model.model
+    return model
+
+
+def read(model: Any, data: Any, unknown: str = "error") -> tuple[Any, str | None]:
+    """What a model reads of data: its inputs, (1, T, ...) at least, and the text if it is one.
+
+    Arguments:
+        model: a model, or a model of text.
+        data: arrays as the model takes them; a text for a model of text; a plain sequence of
+            numbers for a model of one feature.
+        unknown: ``"error"`` or ``"replace"``: characters that the vocabulary lacks.
+
+    Raises:
+        DataError: an empty text, characters that the vocabulary lacks, a text for a model that
+            has no vocabulary.
+    """
+    inner = runner(model)
+    if isinstance(data, str):
+        if inner is model:
+            raise DataError(
+                f"{type(model).__name__} has no vocabulary to read a text by; give its tokens, "
+                "(B, T) integers, or a statewise.text.TextModel"
+            )
+        if not data:
+            raise DataError("the text is empty; give at least one character")
+        return _sent(inner, np.asarray(model.encode(data, unknown))[None]), data
+    if is_torch(data):
+        return data, None
+    x = np.asarray(data)
+    features = getattr(inner.architecture.inputs, "features", None)
+    if x.ndim == 1:
+        x = x[None] if features is None else x[None, :, None]
+    elif x.ndim == 2 and features is not None:
+        x = x[..., None] if features == 1 else x[None]
+    return _sent(inner, x), None
+
+
+def suggestion(word: object, known: Iterable[str]) -> str:
+    """``; did you mean 'x'?`` where something known is near."""
+    near = get_close_matches(str(word), list(known), 3, 0.3)
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
+def _sent(model: Any, x: np.ndarray) -> Any:
+    """NumPy arrays in the arrays of the model."""
+    like: Any = getattr(model, "_like", None)
+    if not is_torch(like):
+        return x
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(x)).to(like.device)
