@@ -23,6 +23,8 @@ nb::object function(const std::string& name, nb::handle x) {
 
 NB_MODULE(_native, module) {
   if (_import_array() < 0) throw nb::python_error();
+  // Python gives up what is alive when it ends, a model in a global say, without freeing it.
+  nb::set_leak_warnings(false);
   module.def("isas", [] {
     std::vector<std::string> names;
     for (const Kernels* table : available()) names.push_back(table->name);

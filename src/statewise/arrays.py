@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import array_api_compat as compat
@@ -92,3 +93,47 @@ def kind(array: Array) -> str:
     """One row's shape, the dtype and the place of an array, in words."""
     library = f"torch on {array.device}" if is_torch(array) else "numpy"
     return f"{tuple(array.shape[1:])} {dtype_name(array)}, {library}"
+
+
+def row_numbers(index: Any, batch: int) -> np.ndarray:
+    """What was given as an index, as int64 row numbers or a mask, on the host."""
+    if isinstance(index, slice):
+        index = range(batch)[index]
+    if isinstance(index, (int, np.integer)) and not isinstance(index, bool):
+        index = [index]
+    try:
+        host = np.asarray(to_numpy(index))
+    except ValueError:  # a list of unequal lists
+        host = np.asarray(None)
+    if host.size == 0 and host.ndim == 1:
+        host = host.astype(bool if host.dtype == np.bool_ else np.int64)
+    if host.dtype == np.bool_ and host.shape == (batch,):
+        return host
+    if host.ndim == 1 and host.dtype.kind in "iu":
+        numbers = host.astype(np.int64)
+        if ((numbers >= -batch) & (numbers < batch)).all():
+            return numbers
+    raise StateError(
+        f"rows takes row numbers below {batch} or a mask of ({batch},) bool, got {index!r}"
+    )
+
+
+def as_position(position: Any, held: Mapping[str, Array]) -> Array:
+    """A position as an array; a list becomes one beside the fields."""
+    if compat.is_array_api_obj(position):
+        return position
+    host = np.asarray(position)
+    if host.dtype.kind in "iu" or not host.size:
+        host = host.astype(np.int64)
+    beside = next(filter(is_torch, held.values()), None)
+    if beside is None:
+        return host
+    return compat.array_namespace(beside).asarray(host, device=beside.device)
+
+
+def zero_position(held: Mapping[str, Array]) -> Array:
+    for array in held.values():
+        if array.ndim:
+            xp = compat.array_namespace(array)
+            return xp.zeros(array.shape[0], dtype=xp.int64, device=compat.device(array))
+    raise StateError("a state without fields needs a position, to say how many rows it has")

@@ -6,7 +6,6 @@ returns a new one, so keeping a reference is a snapshot and using it twice is a 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -15,22 +14,23 @@ from typing import Any
 import array_api_compat as compat
 import numpy as np
 
-from statewise import checkpoint
 from statewise.arrays import (
     FLOATS,
     as_float,
+    as_position,
     close,
     dtype_word,
     kind,
     on_device,
+    row_numbers,
     sealed,
     to_numpy,
+    zero_position,
 )
-from statewise.errors import FileError, StateError
+from statewise.errors import StateError
 from statewise.origin import Origin, Recorded, check_same_model
+from statewise.state_file import read_state, write_state
 from statewise.types import Array, dtype_name, is_torch
-
-KIND = "statewise.state"
 
 
 class State(Mapping[str, Array]):
@@ -72,7 +72,7 @@ class State(Mapping[str, Array]):
                 "arrays"
             )
         held = {name: sealed(array) for name, array in arrays.items()}
-        position = _zero_position(held) if position is None else _whole(position, held)
+        position = zero_position(held) if position is None else as_position(position, held)
         for name, array in {"position": position, **held}.items():
             if is_torch(array) != is_torch(position):
                 raise StateError(
@@ -142,31 +142,8 @@ class State(Mapping[str, Array]):
         """Some rows, in the order given: a number, a slice, a list, or a mask of (B,) bool."""
         if isinstance(index, slice) and (index.step is None or index.step > 0):
             return self.map(lambda array: array[index])
-        chosen = self._alongside(self._row_numbers(index))
+        chosen = self._alongside(row_numbers(index, self.batch))
         return self.map(lambda array: array[chosen])
-
-    def _row_numbers(self, index: Any) -> np.ndarray:
-        """What was given as an index, as int64 row numbers or a mask, on the host."""
-        if isinstance(index, slice):
-            index = range(self.batch)[index]
-        if isinstance(index, (int, np.integer)) and not isinstance(index, bool):
-            index = [index]
-        try:
-            host = np.asarray(to_numpy(index))
-        except ValueError:  # a list of unequal lists
-            host = np.asarray(None)
-        if host.size == 0 and host.ndim == 1:
-            host = host.astype(bool if host.dtype == np.bool_ else np.int64)
-        if host.dtype == np.bool_ and host.shape == (self.batch,):
-            return host
-        if host.ndim == 1 and host.dtype.kind in "iu":
-            numbers = host.astype(np.int64)
-            if ((numbers >= -self.batch) & (numbers < self.batch)).all():
-                return numbers
-        raise StateError(
-            f"rows takes row numbers below {self.batch} or a mask of ({self.batch},) bool, "
-            f"got {index!r}"
-        )
 
     def _alongside(self, host: np.ndarray) -> Array:
         """A host array where this state's arrays are."""
@@ -316,14 +293,7 @@ class State(Mapping[str, Array]):
             path: where to.
             extra: further metadata, text by name.
         """
-        origin = self.origin
-        metadata = {
-            **(extra or {}),
-            "architecture": (origin and origin.architecture) or "",
-            "weights": (origin and origin.weights()) or "",
-            "fields": json.dumps(list(self)),
-        }
-        checkpoint.write(path, KIND, {**self._arrays, "position": self._position}, metadata)
+        write_state(path, self._arrays, self._position, self.origin, extra)
 
     @classmethod
     def load(cls, path: str | Path) -> State:
@@ -333,15 +303,7 @@ class State(Mapping[str, Array]):
         Raises:
             FileError: no state file, or one that is truncated or altered.
         """
-        arrays, metadata = checkpoint.read(path, KIND)
-        if "position" not in arrays:
-            raise FileError(f"{path} holds no position; it is not a state file")
-        position = arrays.pop("position")
-        names = _fields_in(metadata.get("fields", ""))
-        if names is None or sorted(names) != sorted(arrays):
-            raise FileError(f"{path} says it has the fields {names}, and has {sorted(arrays)}")
-        arrays = {name: arrays[name] for name in names}
-        origin = Recorded(metadata.get("architecture") or None, metadata.get("weights") or None)
+        arrays, position, origin = read_state(path)
         return cls(arrays, position, origin=origin)
 
 
@@ -365,39 +327,7 @@ def _check_alike(a: State, b: State) -> None:
     check_same_model(a.origin, b.origin)
 
 
-def _whole(position: Any, held: Mapping[str, Array]) -> Array:
-    """A position as an array; a list becomes one beside the fields."""
-    if compat.is_array_api_obj(position):
-        return position
-    host = np.asarray(position)
-    if host.dtype.kind in "iu" or not host.size:
-        host = host.astype(np.int64)
-    beside = next(filter(is_torch, held.values()), None)
-    if beside is None:
-        return host
-    return compat.array_namespace(beside).asarray(host, device=beside.device)
-
-
 def _restored(
     arrays: dict[str, Array], position: Array, origin: tuple[str | None, str | None] | None
 ) -> State:
     return State(arrays, position, origin=origin and Recorded(*origin))
-
-
-def _fields_in(text: str) -> list[str] | None:
-    """The names of a file's fields in order, None where the text is no list of names."""
-    try:
-        names = json.loads(text)
-    except ValueError:
-        return None
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        return None
-    return names
-
-
-def _zero_position(held: Mapping[str, Array]) -> Array:
-    for array in held.values():
-        if array.ndim:
-            xp = compat.array_namespace(array)
-            return xp.zeros(array.shape[0], dtype=xp.int64, device=compat.device(array))
-    raise StateError("a state without fields needs a position, to say how many rows it has")

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from statewise import checkpoint
-from statewise.state import KIND, State
+from statewise.state import State
+from statewise.state_file import KIND
 from statewise.types import dtype_name
 
 SHOWN = 10

@@ -23,8 +23,8 @@ from statewise.forecast.learning import Settings
 from statewise.forecast.table import Track
 from statewise.runtime import Model
 from statewise.runtime import load as load_model
-from statewise.state import KIND as STATE
 from statewise.state import State
+from statewise.state_file import KIND as STATE
 from statewise.weights import KIND as MODEL
 from statewise.weights import write_model
 

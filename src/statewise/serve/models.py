@@ -18,8 +18,8 @@ from statewise.runtime import Model, SlotTable
 from statewise.runtime import load as load_model
 from statewise.serve.errors import BadInput, ModelFailed, NotFound, Unprocessable
 from statewise.serve.session import Job, Session
-from statewise.state import KIND as STATE
 from statewise.state import State
+from statewise.state_file import KIND as STATE
 
 T = TypeVar("T")
 MODEL_FILE, STATE_FILE = "model.safetensors", "state.safetensors"
