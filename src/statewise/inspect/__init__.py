@@ -6,16 +6,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from statewise.inspect.backward import Gradients, gradients
     from statewise.inspect.editing import edit
     from statewise.inspect.finding import Found, find
     from statewise.inspect.recording import names, record
+    from statewise.inspect.remembering import Horizon, horizon
     from statewise.inspect.trace import Trace
 
 _LAZY = {
     "Found": "finding",
+    "Gradients": "backward",
+    "Horizon": "remembering",
     "Trace": "trace",
     "edit": "editing",
     "find": "finding",
+    "gradients": "backward",
+    "horizon": "remembering",
     "names": "recording",
     "record": "recording",
 }
@@ -32,4 +38,15 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-__all__ = ["Found", "Trace", "edit", "find", "names", "record"]
+__all__ = [
+    "Found",
+    "Gradients",
+    "Horizon",
+    "Trace",
+    "edit",
+    "find",
+    "gradients",
+    "horizon",
+    "names",
+    "record",
+]

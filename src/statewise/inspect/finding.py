@@ -53,7 +53,9 @@ def find(trace: Trace, span: Any, threshold: float = 0.3, name: str = "0.h", row
     on: np.ndarray = np.asarray(level >= threshold)
     always = np.flatnonzero(on[start:stop].all(axis=0))
     beside = [t for t in (start - 1, stop) if 0 <= t < valid]
-    off = (~on[beside]).any(axis=0) if beside else np.zeros(on.shape[1], bool)
+    off: np.ndarray = np.zeros(on.shape[1], bool)
+    if beside:
+        off = np.any(~on[beside], axis=0)
     inside = level[start:stop, always].mean(axis=0)
     outside = level[beside][:, always].min(axis=0) if beside else inside
     order = always[np.argsort(outside - inside, kind="stable")]

@@ -72,7 +72,7 @@ def record(
     x, text = read(text_model, x, unknown)
     with _no_gradients(x):
         shapes = _shapes(executor, x)
-        chosen = _chosen(shapes, names)
+        chosen = matching(shapes, names)
         rows, steps = int(x.shape[0]), int(x.shape[1])
         _check_budget({name: shapes[name] for name in chosen}, rows, steps, budget)
         layers = {int(name.partition(".")[0]) for name in chosen}
@@ -148,7 +148,8 @@ def _shapes(executor: Executor, x: Array) -> dict[str, Shape]:
     }
 
 
-def _chosen(shapes: dict[str, Any], patterns: str | Iterable[str]) -> list[str]:
+def matching(shapes: dict[str, Shape], patterns: str | Iterable[str]) -> list[str]:
+    """The names that are meant by patterns, in the model's order."""
     listed = [patterns] if isinstance(patterns, str) else list(patterns)
     for pattern in listed:
         if not any(fnmatchcase(name, pattern) for name in shapes):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from statewise.errors import DataError
+from statewise.errors import DataError, InputError
 from statewise.types import is_torch
 
 
@@ -51,6 +51,19 @@ def read(model: Any, data: Any, unknown: str = "error") -> tuple[Any, str | None
     elif x.ndim == 2 and features is not None:
         x = x[..., None] if features == 1 else x[None]
     return _sent(inner, x), None
+
+
+def memory(known: Iterable[str]) -> str:
+    """What remembers in the first layer that does: the c of an LSTM, the h of others.
+
+    Raises:
+        InputError: there is neither.
+    """
+    fields = [name for name in known if name.rpartition(".")[2] in ("c", "h")]
+    if not fields:
+        raise InputError("nothing in this model is called c or h; say which name is meant")
+    first = fields[0].partition(".")[0]
+    return min(name for name in fields if name.partition(".")[0] == first)
 
 
 def suggestion(word: object, known: Iterable[str]) -> str:

@@ -1,0 +1,265 @@
+"""`horizon`: how long a state remembers, as its gates claim and as it does"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from statewise.cells import Elman, Residual
+from statewise.errors import InputError
+from statewise.inspect.backward import doubled, twin
+from statewise.inspect.editing import stepped
+from statewise.inspect.recording import executor_of, shapes
+from statewise.inspect.subject import memory, read, suggestion
+from statewise.program import Executor
+from statewise.state import State
+from statewise.timeline import timeline
+from statewise.types import Array, Fields, Parameters, Seen
+from statewise.unroll import embedded, step, stepwise, unroll
+
+
+@dataclass(frozen=True)
+class Horizon:
+    """What `horizon` measured. Row k of an array is k steps after a unit was nudged.
+
+    Attributes:
+        name, units: what was nudged.
+        actual: (lags + 1, units): how far the whole of `name` has moved k steps later, for a small
+            nudge of one unit: the norm of that column of the Jacobian.
+        claimed: (lags + 1, units): what the gates alone say: the product of the forget gates of an
+            LSTM, of the update gates of a GRU, the power of R of an Elman; None for other cells.
+    """
+
+    name: str
+    units: list[int]
+    actual: np.ndarray
+    claimed: np.ndarray | None
+
+    @property
+    def lags(self) -> int:
+        """The longest time looked at."""
+        return len(self.actual) - 1
+
+    def curves(self) -> dict[str, np.ndarray]:
+        """``"actual"`` and ``"claimed"`` over the lags, (lags + 1,): root mean square of units."""
+        known = {"actual": self.actual, "claimed": self.claimed}
+        return {
+            word: np.sqrt((values**2).mean(axis=1))
+            for word, values in known.items()
+            if values is not None
+        }
+
+    def steps(self, share: float = 1 / math.e) -> dict[str, np.ndarray]:
+        """For each unit the first lag at which less than a share is left, (units,); `lags` + 1
+        where it never falls so low.
+        """
+        known = {"actual": self.actual, "claimed": self.claimed}
+        return {
+            word: np.where(
+                (values < share).any(axis=0), (values < share).argmax(axis=0), len(values)
+            )
+            for word, values in known.items()
+            if values is not None
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain lists and numbers."""
+        curves = {word: curve.tolist() for word, curve in self.curves().items()}
+        steps = {word: each.tolist() for word, each in self.steps().items()}
+        return {"name": self.name, "units": self.units, "curves": curves, "steps": steps}
+
+    def __str__(self) -> str:
+        curves = self.curves()
+        lags = [0, *(2**k for k in range(self.lags.bit_length()) if 2**k <= self.lags)]
+        lines = [f"what is left of a nudge of {self.name} after k steps", "k".rjust(6)]
+        lines[1] += "".join(word.rjust(12) for word in curves)
+        lines += [
+            f"{k:6}" + "".join(f"{curve[k]:12.3g}" for curve in curves.values()) for k in lags
+        ]
+        for word, each in self.steps().items():
+            longest = int(each.argmax())
+            lines.append(
+                f"{word}: half of the units keep a third for {int(np.median(each))} steps, unit "
+                f"{self.units[longest]} for {_at_least(int(each[longest]), self.lags)}"
+            )
+        return "\n".join(lines)
+
+
+def horizon(
+    model: Any,
+    x: Any,
+    name: str | None = None,
+    *,
+    lags: int = 64,
+    starts: int = 4,
+    units: Sequence[int] | None = None,
+    row: int = 0,
+    state: State | None = None,
+    unknown: str = "error",
+) -> Horizon:
+    """How long a nudge of a unit is felt in its layer, on real inputs: claimed against actual.
+
+    Each unit is nudged at several steps, with all that follows in that step and after; the inputs
+    of the layer stay as they are. The mean over those steps is given. In float64, and exact: the
+    derivatives are carried forward through the cell's own equations. Takes torch.
+
+    Arguments:
+        model: of `statewise.nn`, of `statewise.load`, or a model of text.
+        x: as for `record`; one row of it is looked at.
+        name: a field of the state, such as ``"0.c"``; the memory of the first layer that has one.
+        lags: how many steps to follow; fewer where the inputs are shorter.
+        starts: at how many steps to nudge, evenly spread.
+        units: which to nudge; all where not given.
+        row, state, unknown: which row; where to go on from; as for `record`.
+
+    Raises:
+        InputError: a name that is no field of the state, or fewer than two steps.
+        MissingExtraError: torch is not installed.
+
+    Example::
+
+        print(inspect.horizon(model, x, "0.c"))
+    """
+    same = twin(model)
+    name = memory(shapes(model)) if name is None else name
+    inputs = doubled(read(model, x, unknown)[0])[row : row + 1]
+    executor = executor_of(same)
+    index, own = _place(executor, name, shapes(model))
+    cell, p = executor.cells[index], executor.params[str(index)]
+    entering, states, gates = _followed(executor, inputs, state, index)
+    steps = len(states)
+    if steps < 2:
+        raise InputError(f"a horizon needs at least 2 steps, got {steps}")
+    lags = min(lags, steps - 1)
+    width = states[0][own].shape[-1]
+    chosen = list(range(width)) if units is None else [int(unit) for unit in units]
+    if not all(0 <= unit < width for unit in chosen):
+        raise InputError(f"{name!r} has units 0 to {width - 1}, got {chosen}")
+    at = np.unique(np.linspace(0, steps - 1 - lags, max(1, starts)).round().astype(int))
+
+    def rows(values: Sequence[Any], k: int) -> Any:
+        """A row for each start and unit, k steps after the start."""
+        import torch
+
+        return torch.stack([values[t + k] for t in at]).repeat_interleave(len(chosen), dim=0)
+
+    s = {field: rows([one[field] for one in states], 0) for field in states[0]}
+    eye = _eye(width)[chosen].repeat(len(at), 1)
+
+    def nudged(by: Array) -> Any:
+        def nudge(word: str, value: Array) -> Array:
+            return value + by if word == own else value
+
+        return _parted(stepped(cell, p, rows(entering, 0), s, [nudge])[1])
+
+    floats, moved, others = _derivative(nudged, 0 * eye, eye)
+    actual = [_norms(moved[own], len(at))]
+    for k in range(1, lags + 1):
+        now = rows(entering, k)
+
+        def advanced(s: Fields, now: Any = now, others: Fields = others) -> Any:
+            return _parted(cell.step(p, now, {**s, **others})[1])
+
+        floats, moved, others = _derivative(advanced, floats, moved)
+        actual.append(_norms(moved[own], len(at)))
+    claimed = _claimed(cell, p, own, gates, at, lags)
+    left = None if claimed is None else claimed[:, chosen]
+    return Horizon(name, chosen, np.stack(actual), left)
+
+
+def _parted(s: Fields) -> tuple[Fields, Fields]:
+    """Fields that have derivatives, and the others."""
+    floats = {name: value for name, value in s.items() if value.is_floating_point()}
+    return floats, {name: value for name, value in s.items() if name not in floats}
+
+
+def _derivative(work: Any, at: Any, along: Any) -> Any:
+    """A function's first result, its derivative in a direction, and the second result."""
+    with warnings.catch_warnings():  # torch warns of a part of its own that it uses here
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from torch.func import jvp
+
+        return jvp(work, (at,), (along,), has_aux=True)
+
+
+def _place(executor: Executor, name: str, known: Any) -> tuple[int, str]:
+    layer, _, own = name.partition(".")
+    fields = executor.architecture.fields
+    if name not in fields or name not in known or fields[name].kind == "integer":
+        can = [one for one in fields if one in known]
+        raise InputError(
+            f"{name!r} is no field of the state that is seen{suggestion(name, can)} "
+            f"There are {', '.join(can) or 'none'}"
+        )
+    if not executor.cells[int(layer)].causal:
+        raise InputError(f"layer {layer} reads in both directions, so it has no horizon")
+    return int(layer), own
+
+
+def _followed(
+    executor: Executor, x: Any, state: State | None, index: int
+) -> tuple[list[Any], list[dict[str, Any]], list[Seen]]:
+    """Step by step: what enters a layer (F,), its state before (units,), and what was seen."""
+    import torch
+
+    given = None if state is None else executor._admit(state.map(_double), 1)
+    fresh = executor._fresh(None, 1)
+    held = [make() for make in fresh] if given is None else executor._layers(given)
+    when = timeline(1, int(x.shape[1]), None, None, executor.like)
+    with torch.no_grad():
+        y = embedded(executor.architecture, executor.params, x)
+        for k in range(index):
+            part = executor.params[str(k)]
+            y, _, _ = unroll(executor.cells[k], part, y, held[k], when, fresh[k], stepwise)
+        s, states, seen = held[index], [], []
+        for t in range(y.shape[1]):
+            states.append({name: value[0].detach() for name, value in s.items()})
+            _, s, view = step(executor.cells[index], executor.params[str(index)], y[:, t], s)
+            seen.append({name: value[0] for name, value in view.items()})
+    return list(y[0]), states, seen
+
+
+def _claimed(
+    cell: Any, p: Parameters, own: str, seen: list[Seen], at: np.ndarray, lags: int
+) -> np.ndarray | None:
+    while type(cell) is Residual:
+        cell = cell.inner
+    gate = {"c": "f", "h": "z"}[own] if own in ("c", "h") else ""
+    if gate in seen[0]:
+        kept = np.stack([one[gate].numpy() for one in seen])
+        after = np.stack([kept[t + 1 : t + 1 + lags] for t in at])  # (starts, lags, units)
+        products = np.cumprod(after, axis=1).mean(axis=0)
+        return np.concatenate([np.ones_like(products[:1]), products])
+    if type(cell) is not Elman:
+        return None
+    R = p["R"].detach().numpy()
+    powers = [np.eye(len(R))]
+    for _ in range(lags):
+        powers.append(R @ powers[-1])
+    return np.stack([np.linalg.norm(power, axis=0) for power in powers])
+
+
+def _norms(moved: Any, starts: int) -> np.ndarray:
+    """(starts * units, width) -> the mean over the starts of each row's norm, (units,)."""
+    norms = moved.detach().norm(dim=-1).numpy()
+    return np.asarray(norms.reshape(starts, -1).mean(axis=0))
+
+
+def _eye(width: int) -> Any:
+    import torch
+
+    return torch.eye(width, dtype=torch.float64)
+
+
+def _double(array: Any) -> Any:
+    values = np.asarray(array.detach() if hasattr(array, "detach") else array)
+    return values.astype(np.float64) if values.dtype.kind == "f" else values
+
+
+def _at_least(steps: int, lags: int) -> str:
+    return f"more than {lags}" if steps > lags else str(steps)
