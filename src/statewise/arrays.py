@@ -132,6 +132,7 @@ def as_position(position: Any, held: Mapping[str, Array]) -> Array:
 
 
 def zero_position(held: Mapping[str, Array]) -> Array:
+    """The position of rows in their initial state."""
     for array in held.values():
         if array.ndim:
             xp = compat.array_namespace(array)
