@@ -1,0 +1,101 @@
+// What stands beside the diagram: the steps as they pass, and the values of a cell that has no diagram.
+
+const PLAYER_COLUMN = 17; // the width of a step
+const PLAYER_MARGIN = 20; // left of the first, for names
+
+/** A label as it is read: what cannot be seen has a sign. */
+function playerLabel(label) {
+  const signs = { " ": "␣", "\n": "⏎", "\t": "⇥", "\r": "␍", "": "·" };
+  return signs[label] ?? String(label);
+}
+
+/** The steps around one, of which as many are shown as there is room for. */
+function playerWindow(step, steps, width) {
+  const room = Math.max(5, Math.floor((width - PLAYER_MARGIN) / PLAYER_COLUMN));
+  const first = Math.max(0, Math.min(step - Math.floor(room / 2), steps - room));
+  return [first, Math.min(steps, first + room)];
+}
+
+class PlayerTape {
+  /** `choose(step)` is called when a step is clicked. */
+  constructor(recording, choose) {
+    Object.assign(this, { recording, choose });
+    this.root = playerSvg("svg", { class: "player-tape", "aria-hidden": "true" });
+    this.root.addEventListener("click", (event) => {
+      const column = Math.floor((event.clientX - this.root.getBoundingClientRect().left - PLAYER_MARGIN) / PLAYER_COLUMN);
+      const step = this.first + column;
+      if (column >= 0 && step < this.last) choose(step);
+    });
+  }
+
+  /** A unit's memory through time, `name` for its axis, with the series above where there is one. */
+  draw(values, step, name) {
+    const { series, labels } = this.recording;
+    const curve = series ? 46 : 0, bars = 46, width = this.root.clientWidth || 600;
+    const [first, last] = playerWindow(step, this.recording.steps, width);
+    Object.assign(this, { first, last });
+    const most = values.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-9);
+    const x = (t) => PLAYER_MARGIN + (t - first) * PLAYER_COLUMN, middle = curve + bars / 2;
+    const parts = [playerSvg("rect", { class: "player-now", x: x(step), y: 0, width: PLAYER_COLUMN, height: curve + bars + 22, rx: 4 })];
+    parts.push(playerSvg("line", { class: "player-zero", x1: x(first), x2: x(last), y1: middle, y2: middle }));
+    for (let t = first; t < last; t++) {
+      const height = Math.abs(values[t] / most) * (bars / 2 - 1);
+      const where = { x: x(t) + 3, width: PLAYER_COLUMN - 6, height, y: values[t] < 0 ? middle : middle - height, rx: 1.5 };
+      parts.push(playerSvg("rect", { class: `player-${values[t] < 0 ? "low" : "high"}${t > step ? " player-later" : ""}`, ...where }));
+      if (series) continue;
+      const text = { class: `player-letter${t === step ? " player-here" : ""}`, x: x(t) + PLAYER_COLUMN / 2, y: curve + bars + 15, "text-anchor": "middle" };
+      parts.push(playerSvg("text", text, playerLabel(labels[t])));
+    }
+    if (series) parts.push(...this.curve(series, first, last, x, curve), this.when(labels[step], x(step), curve + bars, width));
+    parts.push(playerSvg("text", { class: "player-symbol", x: 2, y: middle + 5 }, name));
+    this.root.setAttribute("height", curve + bars + 22);
+    this.root.replaceChildren(...parts);
+  }
+
+  curve(series, first, last, x, height) {
+    const [low, high] = series.reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);
+    const y = (value) => 4 + (1 - (value - low) / (high - low || 1)) * (height - 10);
+    const points = [];
+    for (let t = first; t < last; t++) points.push(`${x(t) + PLAYER_COLUMN / 2} ${y(series[t])}`);
+    return [playerSvg("path", { class: "player-series", d: `M${points.join("L")}` })];
+  }
+
+  when(label, x, y, width) {
+    const anchor = x < 60 ? "start" : x > width - 60 ? "end" : "middle";
+    return playerSvg("text", { class: "player-letter player-here", x: x + PLAYER_COLUMN / 2, y: y + 15, "text-anchor": anchor }, label);
+  }
+}
+
+class PlayerValues {
+  /** Every value of a layer by name, as lines through time. */
+  constructor(names) {
+    this.root = document.createElement("div");
+    this.root.className = "player-values";
+    this.lines = names.map((name) => {
+      const row = document.createElement("div"), label = document.createElement("span"), number = document.createElement("b");
+      const drawing = playerSvg("svg", { "aria-hidden": "true", preserveAspectRatio: "none" });
+      label.textContent = name;
+      row.dataset.part = name;
+      row.append(label, number, drawing);
+      this.root.append(row);
+      return { name, row, number, drawing };
+    });
+  }
+
+  /** `series`: name -> values through time; `width` as of the tape, so that steps stand under each other. */
+  draw(series, step, width) {
+    for (const { name, row, number, drawing } of this.lines) {
+      const values = series(name);
+      row.dataset.value = values[step];
+      number.textContent = playerNumber(values[step]);
+      const [first, last] = playerWindow(step, values.length, width);
+      const most = values.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-9);
+      const points = Array.from({ length: last - first }, (_, i) => `${i + 0.5} ${1 - values[first + i] / most}`);
+      drawing.setAttribute("viewBox", `0 -0.05 ${last - first} 2.1`);
+      drawing.replaceChildren(
+        playerSvg("line", { class: "player-zero", x1: 0, x2: last - first, y1: 1, y2: 1 }),
+        playerSvg("line", { class: "player-now", x1: step - first + 0.5, x2: step - first + 0.5, y1: 0, y2: 2 }),
+        playerSvg("path", { class: "player-series", d: `M${points.join("L")}` }));
+    }
+  }
+}
