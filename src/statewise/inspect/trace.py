@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class Trace(Mapping[str, np.ndarray]):
         mask: (B, T) bool, true where a step is not padding; None where none is.
         reset: (B, T) bool, true where a row forgot before the step; None where none did.
         labels: one for each step (characters, times), or None; see `align`.
+        model: what ran; None for a trace that was read from a file without it.
 
     Example::
 
@@ -53,7 +54,7 @@ class Trace(Mapping[str, np.ndarray]):
         self.inputs, self.before, self.after = inputs, before, after
         self.mask, self.reset = mask, reset
         self.labels = None if labels is None else list(labels)
-        self._model = model
+        self.model = model
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name in self._values:
@@ -179,12 +180,16 @@ class Trace(Mapping[str, np.ndarray]):
             step: 0 for the state after the first step; negative numbers count from the end.
             model: needed for a trace that was loaded from a file.
         """
-        runner = self._model if model is None else model
-        if runner is None:
-            raise InputError("a trace read from a file has no model; write state_at(step, model)")
         if not -self.steps <= step < self.steps:
             raise InputError(f"this trace has steps 0 to {self.steps - 1}, got {step}")
-        stop = step % self.steps + 1
+        found: State = self.again(step % self.steps + 1, model)[1].detach()
+        return found
+
+    def again(self, stop: int, model: Any = None) -> tuple[Any, State]:
+        """The run up to a step, once more: the outputs (B, stop, O), and the state at its end."""
+        runner = self.model if model is None else model
+        if runner is None:
+            raise InputError("a trace read from a file has no model; write state_at(step, model)")
         x: Any = self.inputs[:, :stop]
         if is_torch(getattr(runner, "_like", None)):
             import torch
@@ -192,11 +197,46 @@ class Trace(Mapping[str, np.ndarray]):
             x = torch.from_numpy(np.array(x)).to(runner._like.device)
         reset = None if self.reset is None else self.reset[:, :stop]
         lengths = None if self.mask is None else self.mask[:, :stop].sum(axis=1)
-        _, state = runner(x, self.before, reset=reset, lengths=lengths)
-        found: State = state.detach()
-        return found
+        outputs, state = runner(x, self.before, reset=reset, lengths=lengths)
+        return outputs, state
 
     # Files
+
+    def save_html(
+        self,
+        path: str | Path,
+        row: int = 0,
+        unit: tuple[str, int] | None = None,
+        cards: Iterable[Any] = (),
+        horizon: Any = None,
+        title: str = "statewise inspect",
+        steps: Any = None,
+    ) -> None:
+        """Write a page on which to look at one row: a file that needs nothing else, whole or not
+        at all.
+
+        Arguments:
+            path: of the page.
+            row: which row, up to its end.
+            unit: (name, unit) to begin with; one that moves much where not given.
+            cards: of `explain_units`, to be shown beside.
+            horizon: of `horizon`, to be shown beside.
+            title: of the page.
+            steps: which steps, as `span` takes them; all where not given.
+
+        Raises:
+            InputError: an unknown name, unit or row, no steps, or too much for a page.
+            MissingExtraError: plotly is not installed.
+
+        Example::
+
+            trace.save_html("page.html", unit=("0.c", 3), horizon=inspect.horizon(model, x))
+        """
+        from statewise.inspect.page import html, payload
+
+        written = html(payload(self, row, unit, cards, horizon, title, steps=steps))
+        with checkpoint.replacing(path) as temporary:
+            temporary.write_text(written, encoding="utf-8")
 
     def save(self, path: str | Path) -> None:
         """Write the trace as safetensors, whole or not at all; the model is not written."""
@@ -259,7 +299,7 @@ class Trace(Mapping[str, np.ndarray]):
             mask=self.mask,
             reset=self.reset,
             labels=labels,
-            model=self._model,
+            model=self.model,
         )
 
 
