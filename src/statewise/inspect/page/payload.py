@@ -37,8 +37,8 @@ def payload(
     Arguments:
         trace: what is shown. Losses are there where its model foretells its own next input.
         row: which row, up to its end.
-        unit: (name, unit) to begin with; the first card's, else the one that moves most in the
-            memory of the first layer.
+        unit: (name, unit) to begin with; the first card's, else one that varies much and slowly in
+            the memory of the first layer.
         cards: of `explain_units`; their contexts are found in the trace by their steps.
         horizon: of `horizon`.
         title: of the page.
@@ -123,9 +123,14 @@ def _chosen(
         name = memory(values)
     except InputError:
         name = next(iter(values))
-    spread = values[name].std(axis=1)
-    size = np.abs(values[name]).max(axis=1)
-    return name, int(np.argmax(spread / np.maximum(size, 1e-9)))
+    return name, _telling(values[name])
+
+
+def _telling(values: np.ndarray) -> int:
+    """The unit that varies most for its size and changes least from step to step, of (units, T)."""
+    size = np.maximum(np.abs(values).max(axis=1), 1e-9)
+    change = np.abs(np.diff(values, axis=1)).mean(axis=1) if values.shape[1] > 1 else 0.0
+    return int(np.argmax((values.std(axis=1) - change) / size))
 
 
 def _labels(trace: Trace, start: int, stop: int, first: int | None) -> list[str]:

@@ -63,7 +63,7 @@ class Recording {
     const grids = async (packed) => Object.fromEntries(await Promise.all(
       Object.entries(packed).map(async ([name, one]) => [name, await Grid.decode(one)])));
     const recording = new Recording();
-    const { values, before, initial, curves, loss, resets, ...plain } = payload;
+    const { values, before, initial, curves, loss, resets, unit, ...plain } = payload;
     Object.assign(recording, plain, {
       names: Object.keys(values),
       grids: await grids(values),
@@ -72,6 +72,7 @@ class Recording {
       curves: await grids(curves),
       loss: loss && { unit: loss.unit, values: (await Grid.decode(loss.values)).row(0) },
       resets: new Set(resets),
+      opening: unit,
     });
     recording.series = Object.values(recording.curves)[0]?.row(0) ?? null;
     return recording;
