@@ -7,16 +7,6 @@ const PLAYER_ICONS = {
   forward: "M5 5l8 7-8 7zM15 5h3v14h-3z", back: "M19 5l-8 7 8 7zM9 5H6v14h3z",
 };
 
-function playerElement(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) {
-    if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
-    else made.setAttribute(key, value);
-  }
-  made.append(...children);
-  return made;
-}
-
 class Player {
   /**
    * `element`: where to be; `recording`: the values; `layer`, `unit`, `step`: where to begin;
@@ -33,25 +23,25 @@ class Player {
   }
 
   build() {
-    const button = (icon, label, onclick) =>
-      playerElement("button", { type: "button", class: "player-button", title: label, "aria-label": label, onclick },
+    const button = (icon, label, click) =>
+      make("button", { type: "button", class: "player-button", title: label, "aria-label": label, click },
         playerSvg("svg", { viewBox: "0 0 24 24", "aria-hidden": "true" }, playerSvg("path", { d: PLAYER_ICONS[icon] })));
     this.toggle = button("play", "Play", () => (this.playing ? this.pause() : this.play()));
     this.toggle.classList.add("player-primary");
-    const speed = playerElement("select", { "aria-label": "Speed", onchange: () => { this.speed = Number(speed.value); } },
-      ...[[0.5, "½×"], [1, "1×"], [2, "2×"], [4, "4×"], [16, "16×"]].map(([value, text]) => playerElement("option", { value }, text)));
+    const speed = make("select", { "aria-label": "Speed", change: () => { this.speed = Number(speed.value); } },
+      ...[[0.5, "½×"], [1, "1×"], [2, "2×"], [4, "4×"], [16, "16×"]].map(([value, text]) => make("option", { value }, text)));
     speed.value = "1";
-    this.title = playerElement("h3", {});
-    this.slider = playerElement("input", { type: "range", min: 0, max: this.recording.steps - 1, "aria-label": "Step", oninput: () => this.go(Number(this.slider.value)) });
-    this.phases = playerElement("ol", { class: "player-phases" });
+    this.title = make("h3", {});
+    this.slider = make("input", { type: "range", min: 0, max: this.recording.steps - 1, "aria-label": "Step", input: () => this.go(Number(this.slider.value)) });
+    this.phases = make("ol", { class: "player-phases" });
     this.tape = new PlayerTape(this.recording, (step) => this.go(step));
-    this.stage = playerElement("div", { class: "player-stage" });
-    this.words = playerElement("p", { class: "player-words", "aria-live": "polite" });
-    this.sums = playerElement("div", { class: "player-sums", "aria-hidden": "true" });
-    this.legend = playerElement("p", { class: "player-legend" });
-    this.root = playerElement("section", { class: "player", tabindex: 0, "aria-label": "The cell, step by step", onkeydown: (event) => this.key(event) },
-      playerElement("div", { class: "player-head" }, this.title,
-        playerElement("div", { class: "player-controls" },
+    this.stage = make("div", { class: "player-stage" });
+    this.words = make("p", { class: "player-words", "aria-live": "polite" });
+    this.sums = make("div", { class: "player-sums", "aria-hidden": "true" });
+    this.legend = make("p", { class: "player-legend" });
+    this.root = make("section", { class: "player", tabindex: 0, "aria-label": "The cell, step by step", keydown: (event) => this.key(event) },
+      make("div", { class: "player-head" }, this.title,
+        make("div", { class: "player-controls" },
           button("back", "Previous step", () => this.go(this.step - 1)),
           button("previous", "Previous phase", () => this.previous()),
           this.toggle,
@@ -64,7 +54,7 @@ class Player {
 
   /** Show another layer, unit or step, whole. */
   set({ layer = this.layer?.index, unit = this.unit, step = this.step } = {}) {
-    this.halt();
+    if (layer === this.layer?.index && unit === this.unit && step === this.step) return;
     const found = this.recording.layers.find((one) => one.index === layer) ?? this.recording.layers[0];
     const changed = found !== this.layer || unit !== this.unit;
     this.layer = found;
@@ -80,12 +70,12 @@ class Player {
     this.cell = playerCell(layer);
     this.memory = this.cell?.memory ?? ["c", "h"].find((name) => layer.names.includes(name)) ?? layer.names[0];
     this.last = (this.cell?.phases.length ?? 1) - 1;
-    this.act = layer.activation ?? "tanh";
+    this.act = layer.activation;
     this.inner = this.cell?.names.includes("a") ? "a" : this.memory;
     this.scales = { memory: playerFull(this.through(this.inner)), one: playerFull(this.through("h")) };
     this.title.textContent = `Unit ${unit} of layer ${layer.index}, ${layer.label}`;
-    this.phases.replaceChildren(...(this.cell?.phases ?? []).map((name, phase) => playerElement("li", {},
-      playerElement("button", { type: "button", onclick: () => this.at(this.step, phase, 1) }, name))));
+    this.phases.replaceChildren(...(this.cell?.phases ?? []).map((name, phase) => make("li", {},
+      make("button", { type: "button", click: () => this.at(this.step, phase, 1) }, name))));
     this.equate();
     this.explain();
     this.layout = null;
@@ -108,23 +98,23 @@ class Player {
   equate() {
     this.terms = [];
     const term = (one) => {
-      if (typeof one === "string") return playerElement("span", { class: "player-sign" }, one.replaceAll("ACT", this.act));
-      const [symbol, value, phase] = one, number = playerElement("b");
+      if (typeof one === "string") return make("span", { class: "player-sign" }, one.replaceAll("ACT", this.act));
+      const [symbol, value, phase] = one, number = make("b");
       this.terms.push({ number, value, phase });
-      return playerElement("span", { class: "player-term" }, playerElement("i", {}, symbol.replaceAll("ACT", this.act)), number);
+      return make("span", { class: "player-term" }, make("i", {}, symbol.replaceAll("ACT", this.act)), number);
     };
-    this.sums.replaceChildren(...(this.cell?.equations ?? []).map((line) => playerElement("span", { class: "player-equation" }, ...line.map(term))));
+    this.sums.replaceChildren(...(this.cell?.equations ?? []).map((line) => make("span", { class: "player-equation" }, ...line.map(term))));
   }
 
   explain() {
-    const swatch = (name) => playerElement("span", { class: `player-swatch player-swatch-${name}` });
+    const swatch = (name) => make("span", { class: `player-swatch player-swatch-${name}` });
     const { memory, one } = this.scales;
     const inner = this.inner === "h" ? "" : `${this.inner} ±${memory}, `;
     this.legend.replaceChildren(...(this.cell
       ? [swatch("low"), " below zero ", swatch("high"), ` above; a full pipe is ${inner}h ±${one}. `,
         ...(this.cell === PLAYER_ELMAN ? [] : [swatch("gate"), " how far a gate is open. "])]
-      : [`No diagram is drawn of ${this.layer.cell}: these are its values, step by step. `]),
-      playerElement("span", { class: "player-keys" }, this.cell ? "Keys: space plays, ← → phase, ↑ ↓ step." : "Keys: space plays, ↑ ↓ step."));
+      : [`No diagram is drawn of ${this.layer.label}: these are its values, step by step. `]),
+      make("span", { class: "player-keys" }, this.cell ? "Keys: space plays, ← → phase, ↑ ↓ step." : "Keys: space plays, ↑ ↓ step."));
   }
 
   /** Wide or narrow, as there is room. */
@@ -249,11 +239,10 @@ class Player {
 
   /** What is known of this step: the trace's values, those before it, and what follows from them. */
   values() {
-    const value = (name, step) => this.recording.value(this.full(name), step, this.unit);
-    const now = {}, old = {};
-    for (const name of this.cell.names) now[name] = value(name, this.step);
-    for (const name of ["c", "h"]) if (name in now) old[name] = value(name, this.step - 1) ?? 0;
-    return { ...this.cell.values(now, old, PLAYER_SQUASH[this.act]), input: playerLabel(this.recording.labels[this.step]) };
+    const { recording, step, unit } = this, now = {}, old = {};
+    for (const name of this.cell.names) now[name] = recording.value(this.full(name), step, unit);
+    for (const name of ["c", "h"]) if (name in now) old[name] = recording.before(this.full(name), step, unit);
+    return { ...this.cell.values(now, old, PLAYER_SQUASH[this.act]), input: playerLabel(recording.labels[step]) };
   }
 
   draw() {
@@ -262,7 +251,7 @@ class Player {
     const memory = recording.unit(this.full(this.memory), this.unit);
     this.tape.draw(memory, step, this.memory);
     this.slider.value = step;
-    this.slider.setAttribute("aria-valuetext", `step ${step}, ${playerSpoken(recording, step)}`);
+    this.slider.setAttribute("aria-valuetext", `step ${recording.first + step}, ${playerSpoken(recording, step)}`);
     this.root.classList.toggle("player-playing", this.playing);
     const doing = this.playing ? "Pause" : "Play";
     this.toggle.querySelector("path").setAttribute("d", PLAYER_ICONS[doing.toLowerCase()]);
@@ -275,7 +264,7 @@ class Player {
     });
     if (!this.cell) {
       this.drawing.draw((name) => recording.unit(this.full(name), this.unit), step, this.tape.root.clientWidth);
-      return this.say(`Step ${step}, ${playerSpoken(recording, step)}: ${this.layer.names.map((name) => `${name} ${playerNumber(recording.value(this.full(name), step, this.unit))}`).join(", ")}.`);
+      return this.say(`Step ${recording.first + step}, ${playerSpoken(recording, step)}: ${this.layer.names.map((name) => `${name} ${playerNumber(recording.value(this.full(name), step, this.unit))}`).join(", ")}.`);
     }
     const values = this.values();
     this.drawing.draw(values, phase, this.still.matches ? 1 : k, moves);
@@ -285,8 +274,9 @@ class Player {
     }
     const about = { input: playerSpoken(recording, step), units: this.layer.units, act: this.act };
     const name = this.cell.phases[phase];
-    this.say(this.whole ? this.cell.summary(values, about) : this.cell.words[name](values, about));
-    this.drawing.root.setAttribute("aria-label", `Step ${step}, ${about.input}. ${this.cell.summary(values, about)}`);
+    const forgot = recording.resets.has(step) ? "The state was reset. " : "";
+    this.say(forgot + (this.whole ? this.cell.summary(values, about) : this.cell.words[name](values, about)));
+    this.drawing.root.setAttribute("aria-label", `Step ${recording.first + step}, ${about.input}. ${this.cell.summary(values, about)}`);
   }
 
   say(text) {

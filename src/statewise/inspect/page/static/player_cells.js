@@ -15,7 +15,7 @@ const PLAYER_SQUASH = {
 function playerNumber(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
   const size = Math.abs(value);
-  const text = size >= 1e4 ? size.toPrecision(3) : size.toFixed(size >= 100 ? 1 : size >= 10 ? 2 : 3);
+  const text = size >= 1e4 ? size.toPrecision(3) : size.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3);
   return (value < 0 && Number(text) ? "−" : "") + text;
 }
 
@@ -257,6 +257,6 @@ const PLAYER_ELMAN = {
 /** The diagram of a layer, or null for a cell that has none. */
 function playerCell(layer) {
   const cell = { LSTM: () => PLAYER_LSTM, GRU: () => playerGRU(layer.reset), Elman: () => PLAYER_ELMAN }[layer.cell]?.();
-  const drawn = cell && PLAYER_SQUASH[layer.activation ?? "tanh"] && cell.names.every((name) => layer.names.includes(name));
+  const drawn = cell && PLAYER_SQUASH[layer.activation] && cell.names.every((name) => layer.names.includes(name));
   return drawn ? cell : null;
 }

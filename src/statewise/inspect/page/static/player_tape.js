@@ -3,11 +3,8 @@
 const PLAYER_COLUMN = 17; // the width of a step
 const PLAYER_MARGIN = 20; // left of the first, for names
 
-/** A label as it is read: what cannot be seen has a sign. */
-function playerLabel(label) {
-  const signs = { " ": "␣", "\n": "⏎", "\t": "⇥", "\r": "␍", "": "·" };
-  return signs[label] ?? String(label);
-}
+/** A label as it is read: a space has a sign too. */
+const playerLabel = (label) => (label === " " ? "␣" : inLine(label));
 
 /** The steps around one, of which as many are shown as there is room for. */
 function playerWindow(step, steps, width) {
@@ -69,14 +66,10 @@ class PlayerTape {
 class PlayerValues {
   /** Every value of a layer by name, as lines through time. */
   constructor(names) {
-    this.root = document.createElement("div");
-    this.root.className = "player-values";
+    this.root = make("div", { class: "player-values" });
     this.lines = names.map((name) => {
-      const row = document.createElement("div"), label = document.createElement("span"), number = document.createElement("b");
-      const drawing = playerSvg("svg", { "aria-hidden": "true", preserveAspectRatio: "none" });
-      label.textContent = name;
-      row.dataset.part = name;
-      row.append(label, number, drawing);
+      const number = make("b"), drawing = playerSvg("svg", { "aria-hidden": "true", preserveAspectRatio: "none" });
+      const row = make("div", { "data-part": name }, make("span", {}, name), number, drawing);
       this.root.append(row);
       return { name, row, number, drawing };
     });
