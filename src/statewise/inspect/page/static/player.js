@@ -69,10 +69,11 @@ class Player {
     const { layer, unit } = this;
     this.cell = playerCell(layer);
     this.memory = this.cell?.memory ?? ["c", "h"].find((name) => layer.names.includes(name)) ?? layer.names[0];
+    this.tape.show(this.recording.unit(this.full(this.memory), unit), this.memory);
     this.last = (this.cell?.phases.length ?? 1) - 1;
     this.act = layer.activation;
-    this.inner = this.cell?.names.includes("a") ? "a" : this.memory;
-    this.scales = { memory: playerFull(this.through(this.inner)), one: playerFull(this.through("h")) };
+    const through = (name) => this.through(name), squash = PLAYER_SQUASH[this.act];
+    this.scales = { inner: playerFull(this.cell?.inner(through) ?? []), outer: playerFull(this.cell?.outer(through, squash) ?? []) };
     this.title.textContent = `Unit ${unit} of layer ${layer.index}, ${layer.label}`;
     this.phases.replaceChildren(...(this.cell?.phases ?? []).map((name, phase) => make("li", {},
       make("button", { type: "button", click: () => this.at(this.step, phase, 1) }, name))));
@@ -91,7 +92,7 @@ class Player {
     if (!this.layer.names.includes(name)) return [];
     const first = this.recording.value(this.full(name), -1, this.unit);
     const all = this.recording.unit(this.full(name), this.unit);
-    return first === null || first === undefined ? [...all] : [first, ...all];
+    return first === null ? [...all] : [first, ...all];
   }
 
   /** The step's equations, of which each number appears when its phase comes. */
@@ -108,11 +109,11 @@ class Player {
 
   explain() {
     const swatch = (name) => make("span", { class: `player-swatch player-swatch-${name}` });
-    const { memory, one } = this.scales;
-    const inner = this.inner === "h" ? "" : `${this.inner} ±${memory}, `;
+    const { inner, outer } = this.scales, elman = this.cell === PLAYER_ELMAN;
+    const within = this.memory === "h" && !elman ? "" : `±${inner} in ${elman ? "a" : "c"}, `;
     this.legend.replaceChildren(...(this.cell
-      ? [swatch("low"), " below zero ", swatch("high"), ` above; a full pipe is ${inner}h ±${one}. `,
-        ...(this.cell === PLAYER_ELMAN ? [] : [swatch("gate"), " how far a gate is open. "])]
+      ? [swatch("low"), " below zero ", swatch("high"), ` above; a full pipe is ${within}±${outer} in h. `,
+        ...(elman ? [] : [swatch("gate"), " how far a gate is open. "])]
       : [`No diagram is drawn of ${this.layer.label}: these are its values, step by step. `]),
       make("span", { class: "player-keys" }, this.cell ? "Keys: space plays, ← → phase, ↑ ↓ step." : "Keys: space plays, ↑ ↓ step."));
   }
@@ -124,7 +125,7 @@ class Player {
       this.layout = layout;
       this.drawing = this.cell
         ? new PlayerDrawing(this.cell, layout, { scales: this.scales, act: this.act, units: this.layer.units })
-        : new PlayerValues(this.layer.names);
+        : new PlayerValues(Object.fromEntries(this.layer.names.map((name) => [name, this.recording.unit(this.full(name), this.unit)])));
       this.stage.replaceChildren(this.drawing.root);
     }
     if (this.phase !== undefined) this.draw();
@@ -248,8 +249,7 @@ class Player {
   draw() {
     const { step, phase, k, recording } = this;
     const moves = this.frame !== 0 && !this.still.matches;
-    const memory = recording.unit(this.full(this.memory), this.unit);
-    this.tape.draw(memory, step, this.memory);
+    this.tape.draw(step);
     this.slider.value = step;
     this.slider.setAttribute("aria-valuetext", `step ${recording.first + step}, ${playerSpoken(recording, step)}`);
     this.root.classList.toggle("player-playing", this.playing);
@@ -263,7 +263,7 @@ class Player {
       item.firstChild.setAttribute("aria-current", i === phase ? "step" : "false");
     });
     if (!this.cell) {
-      this.drawing.draw((name) => recording.unit(this.full(name), this.unit), step, this.tape.root.clientWidth);
+      this.drawing.draw(step, this.tape.root.clientWidth);
       return this.say(`Step ${recording.first + step}, ${playerSpoken(recording, step)}: ${this.layer.names.map((name) => `${name} ${playerNumber(recording.value(this.full(name), step, this.unit))}`).join(", ")}.`);
     }
     const values = this.values();
@@ -290,11 +290,12 @@ class Player {
   }
 }
 
-/** The least round number that no value exceeds, 1 at least. */
+/** The least round number that no value exceeds. */
 function playerFull(values) {
-  const most = values.reduce((most, value) => Math.max(most, Math.abs(value)), 1);
+  const most = values.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-6);
   const power = 10 ** Math.floor(Math.log10(most));
-  return [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10].map((n) => n * power).find((n) => n >= most * (1 - 1e-6));
+  const least = [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10].find((n) => n * power >= most * (1 - 1e-3));
+  return Number((least * power).toPrecision(2));
 }
 
 /** What a step reads, in words. */

@@ -1,7 +1,8 @@
 // The cells that have a diagram: what is computed in which phase, what is said of it, where it is drawn.
 //
 // A part is drawn while its `when` passes: [phase, from, to] with from and to within the phase. `wide`
-// and `narrow` say where: [x, y] of a node's middle, or lines of points of a pipe.
+// and `narrow` say where: [x, y] of a node's middle, or lines of points of a pipe. What flows within the
+// cell is drawn to the scale of all of `inner`, what flows out of it to that of `outer`.
 
 const PLAYER_SQUASH = {
   tanh: Math.tanh,
@@ -31,6 +32,8 @@ const playerPlus = (value) => (value < 0 ? `− ${playerNumber(-value)}` : `+ ${
 const PLAYER_LSTM = {
   names: ["i", "f", "g", "o", "c", "h"],
   memory: "c",
+  inner: (through) => [...through("c"), ...through("g")],
+  outer: (through, squash) => through("c").map(squash),
   phases: ["Read", "Forget", "Write", "Add", "Show"],
   values: (now, old, squash) => ({
     ...now, oldC: old.c, oldH: old.h,
@@ -61,8 +64,8 @@ const PLAYER_LSTM = {
     { id: "writtenPipe", kind: "pipe", value: "written", when: [2, 0.45, 1] },
     { id: "cPipe", kind: "pipe", value: "c", when: [3, 0.15, 0.8] },
     { id: "cDown", kind: "pipe", value: "c", when: [4, 0, 0.25] },
-    { id: "shownPipe", kind: "pipe", value: "shown", scale: "one", when: [4, 0.35, 0.6] },
-    { id: "hPipe", kind: "pipe", value: "h", scale: "one", when: [4, 0.6, 0.9] },
+    { id: "shownPipe", kind: "pipe", value: "shown", scale: "outer", when: [4, 0.35, 0.6] },
+    { id: "hPipe", kind: "pipe", value: "h", scale: "outer", when: [4, 0.6, 0.9] },
     { id: "fTimes", kind: "operator", sign: "×", share: "f", when: [1, 0, 0.45] },
     { id: "iTimes", kind: "operator", sign: "×", share: "i", when: [2, 0, 0.45] },
     { id: "plus", kind: "operator", sign: "+", when: [3, 0, 0.3] },
@@ -72,15 +75,15 @@ const PLAYER_LSTM = {
     { id: "input", kind: "input", when: [0, 0, 0.2] },
     { id: "f", kind: "gate", label: "forget", value: "f", when: [0, 0.5, 1], about: "sigmoid(W x + R h + b): the share of the old memory that is kept" },
     { id: "i", kind: "gate", label: "input", value: "i", when: [0, 0.5, 1], about: "sigmoid(W x + R h + b): the share of the candidate that is written" },
-    { id: "g", kind: "tank", label: "candidate", scale: "one", value: "g", when: [0, 0.5, 1], about: "ACT(W x + R h + b): what could be written" },
+    { id: "g", kind: "tank", label: "candidate", scale: "outer", value: "g", when: [0, 0.5, 1], about: "ACT(W x + R h + b): what could be written" },
     { id: "o", kind: "gate", label: "output", value: "o", when: [0, 0.5, 1], about: "sigmoid(W x + R h + b): the share of the memory that is shown" },
     { id: "kept", kind: "note", label: "kept", value: "kept", when: [1, 0.6, 1] },
     { id: "written", kind: "note", label: "written", value: "written", when: [2, 0.6, 1] },
     { id: "shown", kind: "note", label: "ACT(c)", value: "shown", when: [4, 0.4, 0.6] },
     { id: "c", kind: "tank", label: "new", name: "c", value: "c", when: [3, 0.6, 1] },
-    { id: "h", kind: "tank", label: "new", name: "h", scale: "one", value: "h", when: [4, 0.75, 1] },
+    { id: "h", kind: "tank", label: "new", name: "h", scale: "outer", value: "h", when: [4, 0.75, 1] },
     { id: "oldC", kind: "tank", label: "old", name: "c", value: "oldC", when: [0, -1, 0], from: "c" },
-    { id: "oldH", kind: "tank", label: "old", name: "h", scale: "one", value: "oldH", when: [0, -1, 0], from: "h" },
+    { id: "oldH", kind: "tank", label: "old", name: "h", scale: "outer", value: "oldH", when: [0, -1, 0], from: "h" },
   ],
   wide: {
     size: [860, 404],
@@ -125,6 +128,8 @@ function playerGRU(reset) {
   return {
     names: ["r", "z", "n", "h"],
     memory: "h",
+    inner: (through) => [...through("h"), ...through("n")],
+    outer: (through) => through("h"),
     phases: ["Read", "Reset", "Keep", "Write", "Add"],
     values: (now, old) => ({
       ...now, oldH: old.h, gated: now.r * old.h, rest: 1 - now.z,
@@ -214,6 +219,8 @@ function playerGRU(reset) {
 const PLAYER_ELMAN = {
   names: ["a", "h"],
   memory: "h",
+  inner: (through) => through("a"),
+  outer: (through) => through("h"),
   phases: ["Read", "Sum", "Show"],
   values: (now, old) => ({ ...now, oldH: old.h }),
   words: {
@@ -228,15 +235,15 @@ const PLAYER_ELMAN = {
     { id: "fromH", kind: "wire", when: [0, 0.1, 0.9] },
     { id: "aPipe", kind: "pipe", value: "a", when: [1, 0.2, 0.7] },
     { id: "aDown", kind: "pipe", value: "a", when: [2, 0, 0.25] },
-    { id: "hPipe", kind: "pipe", value: "h", scale: "one", when: [2, 0.45, 0.8] },
+    { id: "hPipe", kind: "pipe", value: "h", scale: "outer", when: [2, 0.45, 0.8] },
     { id: "matrixX", kind: "matrix", label: "W", when: [0, 0.2, 0.7], about: "the weights of the inputs" },
     { id: "matrixH", kind: "matrix", label: "R", when: [0, 0.2, 0.7], about: "the weights of the old values, over all units" },
     { id: "plus", kind: "operator", sign: "+", when: [1, 0, 0.3] },
     { id: "squash", kind: "squash", value: "a", to: "h", when: [2, 0.2, 0.5] },
     { id: "input", kind: "input", when: [0, 0, 0.2] },
     { id: "a", kind: "tank", label: "sum", value: "a", when: [1, 0.5, 1], about: "W x + R h + b" },
-    { id: "h", kind: "tank", label: "new", name: "h", scale: "one", value: "h", when: [2, 0.7, 1] },
-    { id: "oldH", kind: "tank", label: "old", name: "h", scale: "one", value: "oldH", when: [0, -1, 0], from: "h" },
+    { id: "h", kind: "tank", label: "new", name: "h", scale: "outer", value: "h", when: [2, 0.7, 1] },
+    { id: "oldH", kind: "tank", label: "old", name: "h", scale: "outer", value: "oldH", when: [0, -1, 0], from: "h" },
   ],
   wide: {
     size: [860, 300],

@@ -33,7 +33,7 @@ const playerSmooth = (k) => k * k * (3 - 2 * k);
 
 class PlayerDrawing {
   /**
-   * `cell`: one of `playerCell`; `layout`: "wide" or "narrow"; `scales`: { memory, one }, the values
+   * `cell`: one of `playerCell`; `layout`: "wide" or "narrow"; `scales`: { inner, outer }, the values
    * at which pipes and tanks are full; `act`: the name of the activation; `units` of the layer.
    */
   constructor(cell, layout, { scales, act, units }) {
@@ -64,7 +64,7 @@ class PlayerDrawing {
   }
 
   share(part, number) {
-    return Math.min(1, Math.abs(number) / this.scales[part.scale ?? "memory"]);
+    return Math.min(1, Math.abs(number) / this.scales[part.scale ?? "inner"]);
   }
 
   wire(part, group, lines) {
@@ -148,8 +148,8 @@ class PlayerDrawing {
 
   squash(part, group, [x, y, label]) {
     const half = 26, work = PLAYER_SQUASH[this.act];
-    const span = this.scales.memory;
-    const at = (value) => [x + (20 * value) / span, y - 20 * Math.max(-1.05, Math.min(1.05, work(value)))];
+    const { inner: span, outer: most } = this.scales;
+    const at = (value) => [x + (20 * value) / span, y - 20 * Math.max(-1.1, Math.min(1.1, work(value) / most))];
     const points = Array.from({ length: 41 }, (_, i) => at(span * (i / 20 - 1)));
     const dot = playerSvg("circle", { class: "player-dot", r: 4.5 });
     group.append(
