@@ -76,7 +76,9 @@ def chrome(trace: inspect.Trace, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.fixture
 def window(chrome: Chrome) -> Iterator[Chrome]:
-    chrome.execute_script("player.set({layer: 0, unit: 2, step: 5}); player.go(3); steps.length = 0")
+    chrome.execute_script(
+        "player.set({layer: 0, unit: 2, step: 5}); player.go(3); steps.length = 0"
+    )
     yield chrome
     assert complaints(chrome) == []
 
@@ -136,7 +138,9 @@ def test_a_gru_is_computed_again(window: Chrome, trace: inspect.Trace, layer: in
     for part, values in expected.items():
         near(shown[part], values)
     near(shown["kept"] + shown["written"], h)
-    order = "return ['rTimes', 'matrix'].map((part) => document.querySelector(`[data-part=${part}]`)"
+    order = (
+        "return ['rTimes', 'matrix'].map((part) => document.querySelector(`[data-part=${part}]`)"
+    )
     x = window.execute_script(f"{order}.getBoundingClientRect().x)")
     assert (x[0] > x[1]) == (layer == 1)  # after the product with R, or before it
 
@@ -149,9 +153,7 @@ def test_an_elman_is_computed_again(window: Chrome, trace: inspect.Trace) -> Non
 
 
 @pytest.mark.parametrize("layer", PLAIN)
-def test_other_cells_get_no_false_diagram(
-    window: Chrome, trace: inspect.Trace, layer: int
-) -> None:
+def test_other_cells_get_no_false_diagram(window: Chrome, trace: inspect.Trace, layer: int) -> None:
     shown = played(window, trace, layer)
     assert set(shown) == set(PLAIN[layer])
     for name in PLAIN[layer]:
@@ -175,7 +177,7 @@ def test_it_says_what_happens(window: Chrome, trace: inspect.Trace) -> None:
     whole = said(window)
     assert whole.startswith(f"Keeps {100 * f:.0f}% of {text(old)}, adds {text(i)} × ")
     assert f"c is {text(c)}. Shows {text(o)} of tanh(c)" in whole
-    assert "Reads “\"” and all 4 values of the old h" in said(window, phase=0)
+    assert 'Reads “"” and all 4 values of the old h' in said(window, phase=0)
     assert text(f * old) in said(window, phase=1)
     assert text(i * g) in said(window, phase=2)
     window.execute_script("player.go(6)")
@@ -234,7 +236,9 @@ def test_a_pipe_is_as_wide_as_its_value(window: Chrome, trace: inspect.Trace) ->
     )
     f, c, old = (trace.unit(name, unit)[at] for name, at in [("0.f", 3), ("0.c", 3), ("0.c", 2)])
     assert kept / new == pytest.approx(abs(f * old / c), rel=0.01)
-    flow = "player.at(3, 1, 0.3); return document.querySelector('[data-part=oldCPipe] .player-fill')"
+    flow = (
+        "player.at(3, 1, 0.3); return document.querySelector('[data-part=oldCPipe] .player-fill')"
+    )
     assert 0 < float(window.execute_script(f"{flow}.style.strokeDasharray.split(/[ ,]+/)[0]")) < 1
 
 

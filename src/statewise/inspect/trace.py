@@ -254,6 +254,26 @@ class Trace(Mapping[str, np.ndarray]):
 
         return plot_trace(self, kind, name, unit, row=row, steps=steps, path=path)
 
+    def widget(
+        self,
+        row: int = 0,
+        unit: tuple[str, int] | None = None,
+        cards: Iterable[Any] = (),
+        horizon: Any = None,
+        title: str = "statewise inspect",
+        steps: Any = None,
+    ) -> Any:
+        """The page of `save_html` as a widget for a notebook, which shows it where a cell ends with
+        it. Arguments are those of `save_html`.
+
+        Raises:
+            InputError: as `save_html`.
+            MissingExtraError: anywidget or plotly is not installed.
+        """
+        from statewise.inspect.widget import widget
+
+        return widget(self, row, unit, cards, horizon, title, steps=steps)
+
     # Files
 
     def save_html(
