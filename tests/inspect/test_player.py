@@ -20,6 +20,7 @@ import statewise as sw
 from statewise import inspect
 from statewise.inspect.page import module, payload, styles
 
+MINUS, TIMES = "\u2212", "\u00d7"
 TEXT = 'if "a" <b>\n\tx'
 
 
@@ -172,10 +173,10 @@ def test_it_says_what_happens(window: Chrome, trace: inspect.Trace) -> None:
     old = float(trace.unit("0.c", 2)[2])
 
     def text(value: float) -> str:
-        return (f"{value:.3f}" if abs(value) < 1 else f"{value:.2f}").replace("-", "−")
+        return (f"{value:.3f}" if abs(value) < 1 else f"{value:.2f}").replace("-", MINUS)
 
     whole = said(window)
-    assert whole.startswith(f"Keeps {100 * f:.0f}% of {text(old)}, adds {text(i)} × ")
+    assert whole.startswith(f"Keeps {100 * f:.0f}% of {text(old)}, adds {text(i)} {TIMES} ")
     assert f"c is {text(c)}. Shows {text(o)} of tanh(c)" in whole
     assert 'Reads “"” and all 4 values of the old h' in said(window, phase=0)
     assert text(f * old) in said(window, phase=1)

@@ -21,7 +21,8 @@ HOST = """<!doctype html><meta charset="utf-8"><style>%(css)s</style><div id="ce
 <script type="application/json" id="state">%(state)s</script>
 <script type="module">
 const { esm, ...state } = JSON.parse(document.getElementById("state").textContent);
-const { default: widget } = await import(URL.createObjectURL(new Blob([esm], { type: "text/javascript" })));
+const held = new Blob([esm], { type: "text/javascript" });
+const { default: widget } = await import(URL.createObjectURL(held));
 const model = { get: (name) => state[name], on() {}, set() {}, save_changes() {} };
 window.leave = await widget.render({ model, el: document.getElementById("cell") });
 </script>"""
