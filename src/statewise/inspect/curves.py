@@ -30,13 +30,15 @@ def plot_horizon(
     figure, axes = _drawn_on(axes)
     each: dict[str, Any] = {"actual": horizon.actual, "claimed": horizon.claimed}
     lags = np.arange(horizon.lags + 1)
+    colour, _ = _LINES[len({line.get_color() for line in axes.lines}) % len(_LINES)]
     for word, curve in horizon.curves().items():
         if only not in (None, word):
             continue
         shown = " ".join(filter(None, [label, word]))
-        line = _curve(axes, lags, curve, shown)
+        style = "-" if word == "actual" else "--"
+        axes.plot(lags, curve, color=colour, ls=style, lw=1.8, label=shown)
         low, high = np.quantile(each[word], [0.25, 0.75], axis=1)
-        axes.fill_between(lags, low, high, color=line.get_color(), alpha=0.14, lw=0)
+        axes.fill_between(lags, low, high, color=colour, alpha=0.1, lw=0)
     axes.set_yscale("log")
     drawn = np.concatenate([line.get_ydata() for line in axes.lines])
     axes.set_ylim(max(1e-8, float(np.nanmin(drawn)) / 3), 1.5 * float(np.nanmax(drawn)))
@@ -62,7 +64,9 @@ def plot_gradients(
         if not -len(norms) <= row < len(norms):
             raise InputError(f"these gradients have rows 0 to {len(norms) - 1}, got {row}")
         shown = np.where(norms[row] > 0, norms[row], np.nan)
-        _curve(axes, np.arange(len(shown)), shown, " ".join(filter(None, [label, name])))
+        colour, style = _LINES[len(axes.lines) % len(_LINES)]
+        word = " ".join(filter(None, [label, name]))
+        axes.plot(np.arange(len(shown)), shown, color=colour, ls=style, lw=1.8, label=word)
     axes.set_yscale("log")
     axes.set_xlabel("step")
     axes.set_ylabel("norm of the gradient")
@@ -76,9 +80,3 @@ def _drawn_on(axes: Any) -> tuple[Any, Any]:
         return axes.get_figure(), axes
     figure = figure_of(7.5, 4.2)
     return figure, figure.subplots()
-
-
-def _curve(axes: Any, x: np.ndarray, y: np.ndarray, label: str) -> Any:
-    colour, style = _LINES[len(axes.lines) % len(_LINES)]
-    (line,) = axes.plot(x, y, color=colour, ls=style, lw=1.8, label=label)
-    return line
