@@ -43,5 +43,6 @@ for label in ("Elman, R small", "GRU", "LSTM"):
     print(f"{label:16} half of a nudge is left for {np.median(half['actual']):.0f} steps, and the "
           f"gates claim {np.median(half['claimed']):.0f}")  # fmt: skip
     horizon.plot(axes=right, label=label)
-right.set(title="", ylabel="what is left of a nudge of the memory")
+right.set_ylabel("what is left of a nudge")
+right.set_title("How long a memory lasts: all units, and the middle half of them", loc="left")
 figure.savefig("how-long-it-remembers.png", dpi=130)

@@ -158,7 +158,14 @@ def _filled(axes: Any, t: np.ndarray, values: np.ndarray, shut: bool) -> None:
     axes.plot(t, values, color=INK, lw=1.1)
     for colour, where in ((_LOW, values < 0), (_HIGH, values >= 0)):
         axes.fill_between(
-            t, 0, values, where=where, color=SOFT if shut else colour, alpha=0.4, lw=0
+            t,
+            0,
+            values,
+            where=where,
+            interpolate=True,
+            color=SOFT if shut else colour,
+            alpha=0.4,
+            lw=0,
         )
     axes.set_ylim((-0.03, 1.03) if shut else (-1.05 * most, 1.05 * most))
     axes.axhline(0, color=LINE, lw=0.8, zorder=0)
