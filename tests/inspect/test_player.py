@@ -243,6 +243,23 @@ def test_a_pipe_is_as_wide_as_its_value(window: Chrome, trace: inspect.Trace) ->
     assert 0 < float(window.execute_script(f"{flow}.style.strokeDasharray.split(/[ ,]+/)[0]")) < 1
 
 
+def test_what_is_no_number_breaks_nothing(window: Chrome) -> None:
+    window.execute_script(
+        "window.whole = player.recording;"
+        "player.recording = Object.assign(Object.create(whole), {"
+        "value: () => NaN, before: () => -Infinity, unit: () => new Float32Array(13).fill(NaN)});"
+    )
+    try:
+        for layer in range(len(LAYERS)):
+            window.execute_script("player.set({layer: arguments[0], unit: 1})", layer)
+            window.execute_script("for (let k = 0; k <= player.last; k++) player.at(4, k, 0.5)")
+        window.execute_script("player.set({layer: 0}); player.go(2)")
+        assert "new c" in window.find_element(By.CSS_SELECTOR, ".player-sums").text
+        assert "–" in window.find_element(By.CSS_SELECTOR, "[data-part=c]").text  # noqa: RUF001
+    finally:
+        window.execute_script("player.recording = whole")
+
+
 def test_a_phone_is_wide_enough(window: Chrome) -> None:
     def narrow(width: int) -> None:
         size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}

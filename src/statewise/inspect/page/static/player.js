@@ -60,6 +60,7 @@ class Player {
     this.layer = found;
     this.unit = Math.max(0, Math.min(unit, found.units - 1));
     this.step = Math.max(0, Math.min(step, this.recording.steps - 1));
+    this.phase = undefined; // nothing is drawn until all is known
     if (changed) this.choose();
     this.at(this.step, this.last, 1, true);
   }
@@ -205,6 +206,7 @@ class Player {
       this.draw();
     };
     this.frame = requestAnimationFrame(tick);
+    this.draw();
   }
 
   stopsHere() {
@@ -292,7 +294,7 @@ class Player {
 
 /** The least round number that no value exceeds. */
 function playerFull(values) {
-  const most = values.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-6);
+  const most = Math.max(1e-6, playerMost(values));
   const power = 10 ** Math.floor(Math.log10(most));
   const least = [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10].find((n) => n * power >= most * (1 - 1e-3));
   return Number((least * power).toPrecision(2));

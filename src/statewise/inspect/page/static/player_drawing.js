@@ -55,11 +55,12 @@ class PlayerDrawing {
     for (const { part, group, update, value } of this.updates) {
       const [own, from, to] = part.when;
       const done = phase > own || from < 0 ? 1 : phase < own ? 0 : Math.min(1, Math.max(0, (k - from) / (to - from)));
-      const number = value === undefined ? null : values[value];
-      if (value !== undefined) group.dataset.value = number;
+      const known = value === undefined ? null : values[value];
+      const number = Number.isFinite(known) ? known : 0, text = done && known !== null ? playerNumber(known) : "";
+      if (value !== undefined) group.dataset.value = known;
       group.classList.toggle("player-active", phase === own && from >= 0);
-      group.style.color = number === null || part.kind === "gate" || part.kind === "operator" ? "" : `var(--player-${number < 0 ? "low" : "high"})`;
-      update(number, playerSmooth(done), values, moving && phase === 0 ? Math.min(1, k / 0.3) : 1);
+      if (!["gate", "operator"].includes(part.kind)) group.style.color = `var(--player-${number < 0 ? "low" : "high"})`;
+      update({ number, text, done: playerSmooth(done), input: values.input, arrived: moving && phase === 0 ? Math.min(1, k / 0.3) : 1 });
     }
   }
 
@@ -71,7 +72,7 @@ class PlayerDrawing {
     const paths = (name) => lines.map((points) => playerSvg("path", { class: name, d: playerPath(points), pathLength: 1 }));
     const filled = paths("player-signal");
     group.append(...paths("player-track"), ...filled);
-    return (_, done) => {
+    return ({ done }) => {
       for (const path of filled) path.style.strokeDasharray = `${done} 2`;
     };
   }
@@ -82,7 +83,7 @@ class PlayerDrawing {
     const current = playerSvg("path", { class: "player-current", d, pathLength: 1 });
     group.append(playerSvg("path", { class: "player-track", d, "stroke-width": PLAYER_PIPE }), fill);
     group.append(current);
-    return (number, done) => {
+    return ({ number, done }) => {
       const width = number === 0 ? 0 : Math.max(1.5, PLAYER_PIPE * this.share(part, number));
       fill.setAttribute("stroke-width", width);
       fill.style.strokeDasharray = `${done} 2`;
@@ -98,8 +99,8 @@ class PlayerDrawing {
     group.append(
       playerSvg("circle", { class: "player-disc", cx: x, cy: y, r: 17 }), ring,
       playerSvg("text", { class: "player-sign", x, y: y + 7, "text-anchor": "middle" }, part.sign));
-    return (number, done) => {
-      ring.style.strokeDasharray = `${number === null ? done : number * done} 2`;
+    return ({ number, done }) => {
+      ring.style.strokeDasharray = `${part.share ? number * done : done} 2`;
     };
   }
 
@@ -117,13 +118,13 @@ class PlayerDrawing {
   gate(part, group, place) {
     const [x, y] = place, [width, height] = PLAYER_BOX[this.layout].gate, inner = height - 6;
     const level = playerSvg("rect", { class: "player-level", x: x - width / 2 + 3, width: width - 6, rx: 6 });
-    const text = this.box(part, group, place, [width, height], [level]);
-    return (number, done) => {
+    const said = this.box(part, group, place, [width, height], [level]);
+    return ({ number, text, done }) => {
       const full = Math.min(1, Math.max(0, number)) * done * inner;
       level.setAttribute("y", y + inner / 2 - full);
       level.setAttribute("height", full);
-      text.textContent = done ? playerNumber(number) : "";
-      text.style.opacity = done;
+      said.textContent = text;
+      said.style.opacity = done;
     };
   }
 
@@ -132,14 +133,14 @@ class PlayerDrawing {
     const [x, y] = place, [width, height] = PLAYER_BOX[this.layout].tank, half = height / 2 - 3;
     const level = playerSvg("rect", { class: "player-level", x: x - width / 2 + 3, width: width - 6, rx: 3 });
     const zero = playerSvg("line", { class: "player-zero", x1: x - width / 2, x2: x + width / 2, y1: y, y2: y });
-    const text = this.box(part, group, place, [width, height], [level, zero]);
+    const said = this.box(part, group, place, [width, height], [level, zero]);
     const start = part.from && this.places[part.from];
-    return (number, done, _, arrived) => {
-      const full = this.share(part, number ?? 0) * half * done;
+    return ({ number, text, done, arrived }) => {
+      const full = this.share(part, number) * half * done;
       level.setAttribute("y", number < 0 ? y : y - full);
       level.setAttribute("height", full);
-      text.textContent = done ? playerNumber(number) : "";
-      text.style.opacity = done;
+      said.textContent = text;
+      said.style.opacity = done;
       if (!start) return;
       const rest = 1 - playerSmooth(arrived);
       group.setAttribute("transform", `translate(${(start[0] - x) * rest} ${(start[1] - y) * rest})`);
@@ -160,7 +161,7 @@ class PlayerDrawing {
         class: "player-name", "text-anchor": label ? "middle" : "end",
         x: label ? x : x - half - 6, y: label ? y - half - 8 : y + 4,
       }, this.act));
-    return (number, done) => {
+    return ({ number, done }) => {
       const [a, b] = at(number * done);
       dot.setAttribute("cx", a);
       dot.setAttribute("cy", b);
@@ -182,7 +183,7 @@ class PlayerDrawing {
     group.append(
       playerSvg("rect", { class: "player-box", x: x - width / 2, y: y - height / 2, width, height, rx: 9 }),
       playerSvg("text", { class: "player-name", x, y: y - 7, "text-anchor": "middle" }, "reads ", playerSvg("tspan", { class: "player-symbol" }, "x")), text);
-    return (_, done, { input }) => {
+    return ({ done, input }) => {
       text.textContent = input;
       text.style.fontSize = `${Math.min(15.5, (width - 8) / (0.62 * input.length))}px`;
       text.style.opacity = done;
@@ -192,7 +193,7 @@ class PlayerDrawing {
   /** What the gates read, which is more than this unit's own. */
   caption(part, group, [x, y]) {
     group.append(playerSvg("text", { class: "player-name", x, y, "text-anchor": "middle" }, `x, and the old h of all ${this.units} units`));
-    return (_, done) => { group.style.opacity = done; };
+    return ({ done }) => { group.style.opacity = done; };
   }
 
   note(part, group, [x, y, how]) {
@@ -201,8 +202,8 @@ class PlayerDrawing {
     const number = playerSvg("tspan", { class: "player-number", ...(stacked ? { x, dy: 17 } : { dx: 6 }) });
     group.append(playerSvg("text", { x, y, "text-anchor": anchor },
       playerSvg("tspan", { class: "player-name" }, part.label.replaceAll("ACT", this.act)), number));
-    return (value, done) => {
-      number.textContent = done ? playerNumber(value) : "";
+    return ({ text, done }) => {
+      number.textContent = text;
       group.style.opacity = done;
     };
   }

@@ -13,8 +13,8 @@ function playerWindow(step, steps, width) {
   return [first, Math.min(steps, first + room)];
 }
 
-/** What the farthest value from zero is. */
-const playerMost = (values) => values.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-9);
+/** The farthest value from zero, of those that are numbers. */
+const playerMost = (values) => values.reduce((most, value) => (Math.abs(value) > most && Number.isFinite(value) ? Math.abs(value) : most), 1e-9);
 
 class PlayerTape {
   /** `choose(step)` is called when a step is clicked. */
@@ -49,7 +49,7 @@ class PlayerTape {
       playerSvg("text", { class: "player-symbol", x: 2, y: middle + 5 }, this.name),
     ];
     for (let t = first; t < last; t++) {
-      const height = Math.abs(values[t] / most) * (bars / 2 - 1);
+      const height = Math.min(1, Math.abs(values[t] / most) || 0) * (bars / 2 - 1);
       const where = { x: x(t) + 3, width: PLAYER_COLUMN - 6, height, y: values[t] < 0 ? middle : middle - height, rx: 1.5 };
       parts.push(playerSvg("rect", { class: `player-${values[t] < 0 ? "low" : "high"}${t > step ? " player-later" : ""}`, ...where }));
       if (!series) parts.push(this.letter(labels[t], x(t), curve + bars, t === step));
@@ -91,7 +91,7 @@ class PlayerValues {
       row.dataset.value = values[step];
       number.textContent = playerNumber(values[step]);
       const [first, last] = playerWindow(step, values.length, width);
-      const points = Array.from({ length: last - first }, (_, i) => `${i + 0.5} ${1 - values[first + i] / most}`);
+      const points = Array.from({ length: last - first }, (_, i) => `${i + 0.5} ${1 - (Math.max(-1, Math.min(1, values[first + i] / most)) || 0)}`);
       drawing.setAttribute("viewBox", `0 -0.05 ${last - first} 2.1`);
       drawing.replaceChildren(
         playerSvg("line", { class: "player-zero", x1: 0, x2: last - first, y1: 1, y2: 1 }),
