@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,35 @@ class Gradients:
     def norms(self, name: str) -> np.ndarray:
         """The Euclidean norm over the units at every step, (B, T)."""
         return np.asarray(np.linalg.norm(self[name], axis=-1))
+
+    def plot(
+        self,
+        names: Sequence[str] | None = None,
+        *,
+        row: int = 0,
+        path: str | Path | None = None,
+        axes: Any = None,
+        label: str | None = None,
+    ) -> Any:
+        """The norms of a row through time: a still by matplotlib.
+
+        Arguments:
+            names: which values; all where not given.
+            row: which row.
+            path: also written there, as PNG, SVG or PDF by its ending.
+            axes: matplotlib's, to draw several into one picture.
+            label: put before the name of each curve.
+
+        Returns:
+            a matplotlib ``Figure``.
+
+        Raises:
+            InputError: an unknown name or row.
+            MissingExtraError: matplotlib is not installed.
+        """
+        from statewise.inspect.curves import plot_gradients
+
+        return plot_gradients(self, names, row=row, path=path, axes=axes, label=label)
 
 
 def gradients(

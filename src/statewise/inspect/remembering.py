@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,32 @@ class Horizon:
             for word, values in known.items()
             if values is not None
         }
+
+    def plot(
+        self,
+        *,
+        path: str | Path | None = None,
+        axes: Any = None,
+        label: str | None = None,
+        only: str | None = None,
+    ) -> Any:
+        """What is left of a nudge, lag by lag: a still by matplotlib.
+
+        Arguments:
+            path: also written there, as PNG, SVG or PDF by its ending.
+            axes: matplotlib's, to draw several into one picture.
+            label: put before the name of each curve.
+            only: ``"actual"`` or ``"claimed"``; both where not given.
+
+        Returns:
+            a matplotlib ``Figure``.
+
+        Raises:
+            MissingExtraError: matplotlib is not installed.
+        """
+        from statewise.inspect.curves import plot_horizon
+
+        return plot_horizon(self, path=path, axes=axes, label=label, only=only)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain lists and numbers."""

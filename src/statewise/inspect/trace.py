@@ -139,6 +139,22 @@ class Trace(Mapping[str, np.ndarray]):
             )
         return int(start), int(stop)
 
+    def extent(self, row: int = 0, steps: Any = None) -> tuple[int, int]:
+        """The steps of a row as (start, stop): up to its end, or those of `steps`, see `span`.
+
+        Raises:
+            InputError: a row that is not there or has no steps, or a span beyond its end.
+        """
+        if not 0 <= row < self.rows:
+            raise InputError(f"this trace has rows 0 to {self.rows - 1}, got {row}")
+        valid = self.steps if self.mask is None else int(self.mask[row].sum())
+        if not valid:
+            raise InputError(f"row {row} of this trace has no steps, so there is nothing to show")
+        start, stop = (0, valid) if steps is None else self.span(steps)
+        if stop > valid:
+            raise InputError(f"row {row} ends at step {valid}; the span {start} to {stop} does not")
+        return start, stop
+
     def _passage(self, passage: str) -> tuple[int, int]:
         if self.labels is None:
             raise InputError("steps have no labels yet; write trace.align(text) first")
@@ -199,6 +215,64 @@ class Trace(Mapping[str, np.ndarray]):
         lengths = None if self.mask is None else self.mask[:, :stop].sum(axis=1)
         outputs, state = runner(x, self.before, reset=reset, lengths=lengths)
         return outputs, state
+
+    # Pictures
+
+    def plot(
+        self,
+        kind: str = "heat",
+        name: str | None = None,
+        unit: int | None = None,
+        *,
+        row: int = 0,
+        steps: Any = None,
+        path: str | Path | None = None,
+    ) -> Any:
+        """A still of one row by matplotlib.
+
+        Arguments:
+            kind: ``"heat"``, all units of a name through time; ``"gates"``, all that was recorded
+                of a unit's layer, below what the model read; ``"text"``, the characters coloured by
+                a unit.
+            name: ``"0.c"``; the memory of the first layer where not given.
+            unit: of `name`; the one that moves most where not given.
+            row, steps: which row and which of its steps, see `extent`.
+            path: also written there, as PNG, SVG or PDF by its ending; whole or not at all.
+
+        Returns:
+            a matplotlib ``Figure``; no window is opened.
+
+        Raises:
+            InputError: an unknown kind, name, unit, row or span.
+            MissingExtraError: matplotlib is not installed.
+
+        Example::
+
+            trace.plot("text", "0.c", 17, path="unit-17.png")
+        """
+        from statewise.inspect.plotting import plot_trace
+
+        return plot_trace(self, kind, name, unit, row=row, steps=steps, path=path)
+
+    def widget(
+        self,
+        row: int = 0,
+        unit: tuple[str, int] | None = None,
+        cards: Iterable[Any] = (),
+        horizon: Any = None,
+        title: str = "statewise inspect",
+        steps: Any = None,
+    ) -> Any:
+        """The page of `save_html` as a widget for a notebook, which shows it where a cell ends with
+        it. Arguments are those of `save_html`.
+
+        Raises:
+            InputError: as `save_html`.
+            MissingExtraError: anywidget or plotly is not installed.
+        """
+        from statewise.inspect.widget import widget
+
+        return widget(self, row, unit, cards, horizon, title, steps=steps)
 
     # Files
 

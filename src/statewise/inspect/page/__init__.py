@@ -26,6 +26,9 @@ _PARTS = (
     "selection.js",
     "cards.js",
     "horizon.js",
+    "player_cells.js",
+    "player_drawing.js",
+    "player_tape.js",
     "player.js",
     "page.js",
 )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from statewise.arrays import to_numpy
+from statewise.cells import GRU, LSTM, Elman, Residual
 from statewise.errors import InputError
 from statewise.inspect.losses import next_loss
 from statewise.inspect.page.packing import packed
@@ -162,6 +163,7 @@ def _layers(trace: Trace, values: Mapping[str, np.ndarray]) -> list[dict[str, An
                 "units": max(len(values[f"{index}.{name}"]) for name in own),
                 "names": own,
                 "reset": getattr(inner, "reset", None),
+                "activation": _usual(cell),
             }
         )
     return layers
@@ -171,6 +173,16 @@ def _innermost(cell: Any) -> Any:
     while hasattr(cell, "inner") and getattr(cell, "causal", True):
         cell = cell.inner
     return cell
+
+
+def _usual(cell: Any) -> str | None:
+    """The activation of a cell of the usual equations, of which a diagram is true; else None."""
+    while type(cell) is Residual:
+        cell = cell.inner
+    special = ("peepholes", "coupled", "layer_norm", "projection")
+    if type(cell) not in (LSTM, GRU, Elman) or any(getattr(cell, one, False) for one in special):
+        return None
+    return str(cell.activation)
 
 
 def _label(cell: Any) -> str:
