@@ -43,13 +43,11 @@ def run(options: Options) -> None:
     look = stretch(options.model, options.source, options.reading)
     names = _names(look, options.names)
     unit = None if options.unit is None else _unit(look, options.unit, names)
-    trace = record(
-        look.model, look.data, look.before, names, unknown=options.reading.unknown
-    )
+    trace = record(look.model, look.data, look.before, names, unknown=options.reading.unknown)
     if look.labels is not None:
         trace = trace.align(look.labels)
     notes = list(look.notes)
-    horizon = _horizon(look, names, unit, options.reading.unknown, notes)
+    horizon = _horizon(look, unit, options.reading.unknown, notes)
     page = html(
         payload(
             trace,
@@ -87,8 +85,8 @@ def _names(look: Stretch, patterns: str) -> list[str]:
         largest = max(each, key=lambda name: each[name])
         raise InputError(
             f"{steps:,} steps of {len(names)} values are {total:,} numbers, more than the "
-            f"{LARGEST:,} that a page holds; give --steps {LARGEST // sum(each.values())}, or fewer "
-            f"values, such as --names {largest}"
+            f"{LARGEST:,} that a page holds; give --steps {LARGEST // sum(each.values())}, or "
+            f"fewer values, such as --names {largest}"
         )
     return names
 
@@ -107,9 +105,7 @@ def _unit(look: Stretch, text: str, names: list[str]) -> tuple[str, int]:
     return name, int(number)
 
 
-def _horizon(
-    look: Stretch, names: list[str], unit: tuple[str, int] | None, unknown: str, notes: list[str]
-) -> Any:
+def _horizon(look: Stretch, unit: tuple[str, int] | None, unknown: str, notes: list[str]) -> Any:
     """The memory horizon of the layer that is looked at, or None and a note that says why."""
     from statewise.inspect import horizon
 
@@ -144,7 +140,9 @@ def _summary(out: Path, options: Options, look: Stretch, trace: Trace) -> None:
     layers = ", ".join(type(cell).__name__ for cell in architecture.layers)
     last = look.first + trace.steps - 1
     size = out.stat().st_size / 1e6
-    print(f"{out}: steps {look.first:,} to {last:,} of {look.total:,} of {options.source}; {layers}")
+    print(
+        f"{out}: steps {look.first:,} to {last:,} of {look.total:,} of {options.source}; {layers}"
+    )
     print(f"{len(trace)} values, {trace.steps:,} steps; {size:.1f} MB")
     for note in look.notes:
         print(note)

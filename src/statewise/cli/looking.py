@@ -216,7 +216,9 @@ def _one_series(
     given = [reading.id, reading.time, reading.value]
     if own is not None:
         known = [own.id, own.time, own.target]
-        given = [one or (k if k in frame.columns else None) for one, k in zip(given, known, strict=True)]
+        given = [
+            one or (k if k in frame.columns else None) for one, k in zip(given, known, strict=True)
+        ]
     columns = guess(frame, *given)
     panel = read(frame, columns, cast("Any", reading.missing))
     ids = {str(one.id): one for one in panel.series}

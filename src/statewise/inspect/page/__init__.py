@@ -40,8 +40,8 @@ _STATIC = files(__name__) / "static"
 def module() -> str:
     """The page's own JavaScript as one module, which imports nothing.
 
-    It exports ``default { render }`` as an anywidget does: ``render({model, el})`` shows the payload
-    that ``model.get("payload")`` gives. In a page it shows the one that lies there.
+    It exports ``default { render }`` as an anywidget does: ``render({model, el})`` shows the
+    payload that ``model.get("payload")`` gives. In a page it shows the one that lies there.
     """
     return _joined(_PARTS)
 
@@ -75,8 +75,8 @@ def html(payload: Mapping[str, Any]) -> str:
         '<meta name="color-scheme" content="light dark">\n'
         f'<title>{escape(str(payload["title"]))}</title>\n<link rel="icon" href="data:,">\n'
         f"<style>{styles()}</style>\n</head>\n<body>\n"
-        '<div id="page"><noscript>This page shows a recording and needs JavaScript.</noscript></div>'
-        f'\n<script type="application/json" id="recording">{_embedded(payload)}</script>\n'
+        '<div id="page"><noscript>A recording, shown by JavaScript.</noscript></div>\n'
+        f'<script type="application/json" id="recording">{_embedded(payload)}</script>\n'
         f"<script>{charts}</script>\n"
         f'<script type="module">{own}</script>\n</body>\n</html>\n'
     )

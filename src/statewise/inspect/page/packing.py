@@ -40,7 +40,7 @@ def unpacked(parts: dict[str, Any]) -> np.ndarray:
 
 
 def _words(values: np.ndarray) -> tuple[np.ndarray, float]:
-    """The values in the smallest floating type that is close enough, little-endian, times a scale."""
+    """The values times a scale in the smallest type that is close enough, and the scale."""
     finite = values[np.isfinite(values)]
     largest = np.abs(finite).max(initial=0.0)
     if largest == 0:

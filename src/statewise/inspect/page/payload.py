@@ -151,7 +151,7 @@ def _layers(trace: Trace, values: Mapping[str, np.ndarray]) -> list[dict[str, An
     model = trace.model
     cells = () if model is None else model.architecture.layers
     layers = []
-    for index, own in names.items():
+    for index, listed in names.items():
         known = index.isdigit() and int(index) < len(cells)
         cell = cells[int(index)] if known else None
         inner = _innermost(cell)
@@ -160,8 +160,8 @@ def _layers(trace: Trace, values: Mapping[str, np.ndarray]) -> list[dict[str, An
                 "index": int(index) if index.isdigit() else index,
                 "cell": type(inner).__name__ if cell is not None else None,
                 "label": f"layer {index}" if cell is None else _label(cell),
-                "units": max(len(values[f"{index}.{name}"]) for name in own),
-                "names": own,
+                "units": max(len(values[f"{index}.{name}"]) for name in listed),
+                "names": listed,
                 "reset": getattr(inner, "reset", None),
                 "activation": _usual(cell),
             }

@@ -5,7 +5,7 @@ class Page {
     this.recording = recording;
     this.element = element;
     this.view = { ...recording.opening, step: 0, span: null, found: null, threshold: 0.3, paint: "unit", from: 0, count: 1 };
-    this.asked = new Set();
+    this.asked = new Set(["size"]);
     this.text = recording.kind === "text" ? new TextView(recording, this) : new CurveView(recording, this);
     this.gates = new GatesView(recording, this);
     this.bar = new Toolbar(recording, this);

@@ -90,12 +90,13 @@ class TextView {
   /** The step above or below, as the lines happen to be broken. */
   beside(step, by) {
     const first = this.leaf * LEAF, here = this.cells[step - first];
+    const level = (cell, other) => cell && Math.abs(cell.offsetTop - other.offsetTop) < 10; // signs are smaller
     let at = step - first + by;
-    while (this.cells[at]?.offsetTop === here.offsetTop) at += by;
+    while (level(this.cells[at], here)) at += by;
     if (!this.cells[at]) return first + Math.min(Math.max(at, -1), this.cells.length);
-    const top = this.cells[at].offsetTop;
+    const line = this.cells[at];
     let best = at;
-    for (; this.cells[at]?.offsetTop === top; at += by) {
+    for (; level(this.cells[at], line); at += by) {
       const gap = (cell) => Math.abs(cell.offsetLeft - here.offsetLeft);
       if (gap(this.cells[at]) < gap(this.cells[best])) best = at;
     }
@@ -128,7 +129,7 @@ class TextView {
     this.cells = labels.slice(first, first + LEAF).map((label, i) => {
       const cell = make("span", { "data-step": first + i, class: resets.has(first + i) ? "reset" : undefined });
       cell.textContent = this.shown(label);
-      if (label === "\n" || label === "") cell.classList.add("faint");
+      if (label === "\n" || label === "") cell.classList.add("sign");
       return cell;
     });
     this.body.replaceChildren(...this.cells);
