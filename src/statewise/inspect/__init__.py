@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from statewise.inspect.backward import Gradients, gradients
+    from statewise.inspect.cards import Card
     from statewise.inspect.editing import edit
     from statewise.inspect.finding import Found, find
     from statewise.inspect.recording import names, record
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from statewise.inspect.trace import Trace
 
 _LAZY = {
+    "Card": "cards",
     "Found": "finding",
     "Gradients": "backward",
     "Horizon": "remembering",
@@ -39,6 +41,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "Card",
     "Found",
     "Gradients",
     "Horizon",
