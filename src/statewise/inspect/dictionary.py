@@ -102,7 +102,7 @@ class Features:
             raise InputError(f"there are features 0 to {len(self) - 1}, got {feature}")
         if not -trace.rows <= row < trace.rows:
             raise InputError(f"this trace has rows 0 to {trace.rows - 1}, got {row}")
-        codes = self.encode(trace)[row, :, feature]
+        codes: np.ndarray = self.encode(trace)[row, :, feature]
         return codes if trace.mask is None else codes[trace.mask[row]]
 
     def _codes(self, values: np.ndarray) -> np.ndarray:
@@ -110,7 +110,7 @@ class Features:
         scaled = (values - self.mean) / self.deviation
         sums = np.maximum((scaled - self.centre) @ self.encoder + self.bias, 0)
         if self.active >= len(self):
-            return sums
+            return np.asarray(sums)
         least = np.partition(sums, -self.active, axis=1)[:, -self.active, None]
         return np.asarray(np.where(sums >= least, sums, 0))
 

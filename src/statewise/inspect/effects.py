@@ -14,6 +14,7 @@ from statewise.inspect.contexts import Context
 from statewise.inspect.editing import edit
 from statewise.inspect.losses import Loss
 from statewise.inspect.subject import no_gradients
+from statewise.state import State
 
 Kind = Literal["ablated", "clamped high", "clamped low"]
 Hold = tuple[int, float]
@@ -45,7 +46,14 @@ class Effect:
     contexts: list[Context] = field(default_factory=list)
 
 
-def changes(model: Any, x: Any, name: str, holds: Sequence[Hold], loss: Loss) -> np.ndarray:
+def changes(
+    model: Any,
+    x: Any,
+    name: str,
+    holds: Sequence[Hold],
+    loss: Loss,
+    state: State | None = None,
+) -> np.ndarray:
     """The change of the loss at every step by each hold, (holds, T - 1).
 
     Each is a row of one batch, in which another unit is held. The first row of every batch is as
@@ -57,6 +65,7 @@ def changes(model: Any, x: Any, name: str, holds: Sequence[Hold], loss: Loss) ->
         name: a value that can be edited.
         holds: the units and the values they are held at.
         loss: of inputs and outputs.
+        state: where to go on from, one row; the initial state where it is not given.
     """
     each = int(x.shape[1]) * model.architecture.width
     rows = int(np.clip(_NUMBERS // max(each, 1), 1, _ROWS))
@@ -64,8 +73,9 @@ def changes(model: Any, x: Any, name: str, holds: Sequence[Hold], loss: Loss) ->
     for start in range(0, len(holds), rows):
         part = holds[start : start + rows]
         with edit(model, {name: _holder(part)}), no_gradients(x):
-            several = _repeated(x, len(part) + 1)
-            y, _ = model(several)
+            several = array_namespace(x).concat([x] * (len(part) + 1), axis=0)
+            start = None if state is None else state.rows([0] * (len(part) + 1))
+            y, _ = model(several, start)
             losses = np.asarray(to_numpy(loss(several, y)), np.float64)
         moved = losses[1:] - losses[:1]
         rounding = 1e-5 * np.abs(losses[0]).mean()
@@ -85,11 +95,6 @@ def _holder(holds: Sequence[Hold]) -> Callable[[Any], Any]:
         return new
 
     return hold
-
-
-def _repeated(x: Any, rows: int) -> Any:
-    xp = array_namespace(x)
-    return xp.concat([x] * rows, axis=0)
 
 
 def where(

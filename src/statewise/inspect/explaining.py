@@ -20,6 +20,7 @@ from statewise.inspect.losses import next_loss
 from statewise.inspect.recording import matching, record, shapes
 from statewise.inspect.subject import memory, read, runner
 from statewise.inspect.trace import Trace
+from statewise.state import State
 
 Ablation = Literal["mean", "zero"]
 
@@ -36,6 +37,7 @@ def explain_unit(
     ablate: Ablation = "mean",
     effects: bool = True,
     contexts: int = 5,
+    state: State | None = None,
     unknown: str = "error",
     seed: int = 0,
 ) -> Card:
@@ -56,6 +58,7 @@ def explain_unit(
         ablate: what a unit is held at to be ablated, its ``"mean"`` or ``"zero"``.
         effects: leave them out to be quicker.
         contexts: how many of each kind to keep.
+        state: where to go on from, one row; the initial state where it is not given.
         unknown: ``"error"`` or ``"replace"``: characters that the vocabulary lacks.
         seed: of the displacements of the control task.
 
@@ -84,6 +87,7 @@ def explain_unit(
         ablate=ablate,
         effects=effects,
         contexts=contexts,
+        state=state,
         unknown=unknown,
         seed=seed,
     )[0]
@@ -99,6 +103,7 @@ def explain_units(
     ablate: Ablation = "mean",
     effects: bool = True,
     contexts: int = 5,
+    state: State | None = None,
     unknown: str = "error",
     seed: int = 0,
 ) -> list[Card]:
@@ -113,7 +118,9 @@ def explain_units(
     """
     if ablate not in ("mean", "zero"):
         raise InputError(f"ablate must be 'mean' or 'zero', got {ablate!r}")
-    trace = _recorded(model, data, name, unknown)
+    if contexts < 0:
+        raise InputError(f"contexts must be 0 or more, got {contexts}")
+    trace = _recorded(model, data, name, state, unknown)
     (name,) = trace
     every = trace[name][0].astype(np.float64)
     listed = _listed(units, name, every.shape[1])
@@ -128,7 +135,7 @@ def explain_units(
     if loss is not None:
         measure, targets = loss[0], (mean if ablate == "mean" else 0 * mean, high, low)
         holds = [(unit, to[k]) for k, unit in enumerate(listed) for to in targets]
-        changed = changes(runner(model), read(model, trace.inputs)[0], name, holds, loss[1])
+        changed = changes(runner(model), read(model, trace.inputs)[0], name, holds, loss[1], state)
         made = _effects(holds, changed, known, passage, contexts)
         found = [made[3 * k : 3 * k + 3] for k in range(len(listed))]
     return [
@@ -148,7 +155,7 @@ def explain_units(
     ]
 
 
-def _recorded(model: Any, data: Any, name: str | None, unknown: str) -> Trace:
+def _recorded(model: Any, data: Any, name: str | None, state: State | None, unknown: str) -> Trace:
     """The run of one sequence, with one value of it."""
     known = shapes(model)
     name = memory(known) if name is None else name
@@ -162,15 +169,15 @@ def _recorded(model: Any, data: Any, name: str | None, unknown: str) -> Trace:
         raise DataError(f"a card takes at least 2 steps, got {x.shape[1]}")
     if isinstance(runner(model).architecture.inputs, Vector):
         finite(np.asarray(to_numpy(x))[0])
-    return record(model, data, names=name, unknown=unknown)
+    return record(model, data, state, name, unknown=unknown)
 
 
 def _listed(units: Iterable[int] | None, name: str, width: int) -> list[int]:
-    listed = list(range(width)) if units is None else [int(unit) for unit in units]
-    wrong = [unit for unit in listed if not 0 <= unit < width]
-    if wrong:
-        raise InputError(f"{name!r} has units 0 to {width - 1}, got {wrong[0]}")
-    return listed
+    listed = list(range(width)) if units is None else list(units)
+    for unit in listed:
+        if not isinstance(unit, (int, np.integer)) or not 0 <= unit < width:
+            raise InputError(f"{name!r} has units 0 to {width - 1}, got {unit!r}")
+    return [int(unit) for unit in listed]
 
 
 def _reached(values: np.ndarray, share: float) -> np.ndarray:
