@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from contextlib import nullcontext
 from difflib import get_close_matches
 from typing import Any
 
@@ -54,6 +55,15 @@ def read(model: Any, data: Any, unknown: str = "error") -> tuple[Any, str | None
     return _sent(inner, x), None
 
 
+def no_gradients(x: Any) -> Any:
+    """A context in which arrays like this one keep no record for gradients."""
+    if not is_torch(x):
+        return nullcontext()
+    import torch
+
+    return torch.no_grad()
+
+
 def memory(known: Iterable[str]) -> str:
     """What remembers in the first layer that does: the c of an LSTM, the h of others.
 
@@ -86,6 +96,17 @@ def suggestion(word: object, known: Iterable[str]) -> str:
     """``; did you mean 'x'?`` where something known is near."""
     near = get_close_matches(str(word), list(known), 3, 0.3)
     return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
+def chosen(names: Iterable[str] | None, known: Collection[str], what: str) -> list[str]:
+    """The names that are asked for, all where none are, each of which must be known."""
+    listed = list(known) if names is None else list(names)
+    for name in listed:
+        if name not in known:
+            raise InputError(
+                f"there is no {what} {name!r}{suggestion(name, known)} There are {', '.join(known)}"
+            )
+    return listed
 
 
 def _sent(model: Any, x: np.ndarray) -> Any:
