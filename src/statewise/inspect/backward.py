@@ -15,6 +15,7 @@ from statewise.inspect.editing import edit
 from statewise.inspect.losses import Loss, loss_of
 from statewise.inspect.recording import matching, shapes
 from statewise.inspect.subject import read, runner
+from statewise.origin import Recorded
 from statewise.state import State
 from statewise.types import Array
 
@@ -116,7 +117,7 @@ def gradients(
     inputs = doubled(read(model, x, unknown)[0])
     met: dict[str, list[Any]] = {name: [] for name in chosen}
     with edit(same, {name: _keeper(met[name]) for name in chosen}):
-        y, _ = same(inputs, state and state.numpy().map(_double), reset=reset, lengths=lengths)
+        y, _ = same(inputs, doubled_state(state, model), reset=reset, lengths=lengths)
         each = counted(inputs, y)
         if not each[:, at].numel() > 0:
             raise InputError(
@@ -173,5 +174,13 @@ def doubled(x: Any) -> Any:
     return tensor.double() if tensor.is_floating_point() else tensor
 
 
-def _double(array: np.ndarray) -> np.ndarray:
-    return array.astype(np.float64) if array.dtype.kind == "f" else array
+def doubled_state(state: State | None, model: Any) -> State | None:
+    """A state of a model for its twin, in float64: the twin's weights are the same, which their
+    fingerprint does not tell.
+    """
+    if state is None:
+        return None
+    wide, origin = state.numpy().to("float64"), state.origin
+    if origin is not None and origin.weights() == runner(model).fingerprint():
+        origin = Recorded(origin.architecture, None)
+    return State(dict(wide), wide.position, origin=origin)

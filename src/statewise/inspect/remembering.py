@@ -13,7 +13,7 @@ import numpy as np
 
 from statewise.cells import Elman, Residual
 from statewise.errors import InputError
-from statewise.inspect.backward import doubled, twin
+from statewise.inspect.backward import doubled, doubled_state, twin
 from statewise.inspect.editing import stepped
 from statewise.inspect.recording import executor_of, shapes
 from statewise.inspect.subject import memory, read, suggestion
@@ -158,7 +158,7 @@ def horizon(
     executor = executor_of(same)
     index, own = _place(executor, name, shapes(model))
     cell, p = executor.cells[index], executor.params[str(index)]
-    entering, states, gates = _followed(executor, inputs, state, index)
+    entering, states, gates = _followed(executor, inputs, doubled_state(state, model), index)
     steps = len(states)
     if steps < 2:
         raise InputError(f"a horizon needs at least 2 steps, got {steps}")
@@ -234,7 +234,7 @@ def _followed(
     """Step by step: what enters a layer (F,), its state before (units,), and what was seen."""
     import torch
 
-    given = None if state is None else executor._admit(state.map(_double), 1)
+    given = None if state is None else executor._admit(state, 1)
     fresh = executor._fresh(None, 1)
     held = [make() for make in fresh] if given is None else executor._layers(given)
     when = timeline(1, int(x.shape[1]), None, None, executor.like)
@@ -281,11 +281,6 @@ def _eye(width: int) -> Any:
     import torch
 
     return torch.eye(width, dtype=torch.float64)
-
-
-def _double(array: Any) -> Any:
-    values = np.asarray(array.detach() if hasattr(array, "detach") else array)
-    return values.astype(np.float64) if values.dtype.kind == "f" else values
 
 
 def _at_least(steps: int, lags: int) -> str:

@@ -55,7 +55,7 @@ def payload(
     start, stop = _steps(trace, row, steps)
     values = {name: _grid(trace[name][row, start:stop]) for name in trace}
     _check_size(values)
-    held = [card if isinstance(card, Mapping) else card.as_dict() for card in cards]
+    held = [_dict(card) for card in cards]
     chosen = _chosen(trace, values, unit, held)
     before = {name: _entering(trace, name, row, start) for name in _fields(trace)}
     return {
@@ -73,8 +73,8 @@ def payload(
         "curves": _curves(trace, row, start, stop, inputs),
         "loss": _loss(trace, row, start, stop),
         "unit": {"name": chosen[0], "unit": chosen[1]},
-        "cards": [_placed(card, values, start) for card in held],
-        "horizon": None if horizon is None else _plain(horizon),
+        "cards": _plain([_placed(card, values, start) for card in held]),
+        "horizon": _plain(horizon if horizon is None else _dict(horizon)),
         "notes": list(notes),
     }
 
@@ -243,30 +243,37 @@ def _loss(trace: Trace, row: int, start: int, stop: int) -> dict[str, Any] | Non
 def _placed(
     card: Mapping[str, Any], values: Mapping[str, np.ndarray], start: int
 ) -> dict[str, Any]:
-    """A card whose contexts say at which of the shown steps they are: None outside, and for a card
-    that was made from other data than these.
+    """A card whose contexts say at which of the shown steps they are: None outside of them, and
+    for a card that was made from other data, which most of its own values tell.
     """
-    grid = values.get(card["name"])
-    extremes = [*card.get("top", []), *card.get("bottom", [])]
-    steps = 0 if grid is None else grid.shape[1]
-    shown = [one for one in extremes if 0 <= one["step"] - start < steps]
-    same = grid is not None and all(
-        abs(grid[card["unit"], one["step"] - start] - one["value"]) <= 1e-3 * (1 + abs(one["value"]))
-        for one in shown
-    )
+    grid = values.get(card["name"], np.zeros((0, 0)))
+    ends = {word: card.get(word, []) for word in ("top", "bottom")}
+    found = [
+        abs(grid[card["unit"], at] - one["value"]) <= 0.01 * (1 + abs(one["value"]))
+        for one in (*ends["top"], *ends["bottom"])
+        if 0 <= (at := one["step"] - start) < grid.shape[1]
+    ]
+    same = sum(found) > len(found) / 2
 
     def placed(contexts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         here = [one["step"] - start for one in contexts]
         return [
-            {**one, "step": step if same and 0 <= step < steps else None}
-            for one, step in zip(contexts, here, strict=True)
+            {**one, "step": at if same and 0 <= at < grid.shape[1] else None}
+            for one, at in zip(contexts, here, strict=True)
         ]
 
     effects = [{**one, "contexts": placed(one["contexts"])} for one in card.get("effects", [])]
-    ends = {word: placed(card.get(word, [])) for word in ("top", "bottom")}
-    return {**card, "effects": effects, **ends}
+    return {**card, "effects": effects, **{word: placed(own) for word, own in ends.items()}}
 
 
-def _plain(horizon: Any) -> dict[str, Any]:
-    found: dict[str, Any] = horizon if isinstance(horizon, dict) else horizon.as_dict()
-    return found
+def _dict(found: Any) -> Mapping[str, Any]:
+    return found if isinstance(found, Mapping) else found.as_dict()
+
+
+def _plain(value: Any) -> Any:
+    """Without numbers that JSON has no word for: None stands for them."""
+    if isinstance(value, Mapping):
+        return {key: _plain(own) for key, own in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(own) for own in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value

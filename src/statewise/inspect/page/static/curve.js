@@ -46,7 +46,7 @@ class CurveView {
     const traces = Object.entries(recording.curves).map(([label, grid], k) => ({
       x: recording.labels.map((_, step) => step), y: Array.from(grid.row(0)), name: label, text: recording.labels,
       mode: dots && k === 0 ? "lines+markers" : "lines", line: { color: k ? "--second" : "--faint", width: 1.3 },
-      marker: { size: 7, color: Array.from(values, (value) => tint(value / most)), line: { width: 0.8, color: tint(0) } },
+      marker: dots && { size: 7, color: Array.from(values, (value) => tint(value / most)), line: { width: 0.8, color: tint(0) } },
       hovertemplate: "%{text}: %{y:.4~g}<extra></extra>",
     }));
     const room = this.plot.element.clientWidth - LEFT - RIGHT;

@@ -2,7 +2,8 @@
 // `statewise.inspect.find`.
 
 function foundUnits(recording, name, start, stop, threshold) {
-  const level = Math.fround(threshold), beside = [start - 1, stop].filter((t) => t >= 0 && t < recording.steps);
+  const single = recording.grids[name].words instanceof Float32Array, level = single ? Math.fround(threshold) : threshold;
+  const beside = [start - 1, stop].filter((t) => t >= 0 && t < recording.steps);
   const found = [], always = [];
   for (let unit = 0; unit < recording.width(name); unit++) {
     const values = recording.unit(name, unit);

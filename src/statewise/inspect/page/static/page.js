@@ -41,10 +41,10 @@ class Page {
   }
 
   header() {
-    const { title, layers, kind, steps, first, total, notes } = this.recording;
+    const { title, layers, each, steps, first, total, notes } = this.recording;
     const of = total === null ? "" : ` of ${whole(total)}`;
     const place = steps === 1 ? `step ${whole(first)}${of}` : `steps ${whole(first)} to ${whole(first + steps - 1)}${of}`;
-    const facts = [layers.map((layer) => layer.label).join(" → "), `${place}, ${kind === "text" ? "a character each" : "a row each"}`];
+    const facts = [layers.map((layer) => layer.label).join(" → "), `${place}, a ${each} each`];
     return make("header", { class: "title" }, make("h1", {}, title), ...facts.map((fact) => make("p", {}, fact)), ...notes.map((note) => make("p", { class: "note" }, note)));
   }
 

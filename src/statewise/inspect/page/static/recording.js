@@ -74,6 +74,8 @@ class Recording {
       resets: new Set(resets),
       opening: unit,
     });
+    recording.each = recording.kind !== "text" ? "row" : recording.labels.includes("") ? "byte"
+      : recording.labels.every((label) => [...label].length === 1) ? "character" : "token";
     recording.series = Object.values(recording.curves)[0]?.row(0) ?? null;
     return recording;
   }

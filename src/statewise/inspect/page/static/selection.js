@@ -1,6 +1,6 @@
 // A selected span: the units that are on throughout it and off beside it, and where else they are.
 
-const MATCHES = 40, AROUND = 18;
+const MATCHES = 40, AROUND = 16;
 
 class SelectionView {
   constructor(recording, page) {
@@ -69,6 +69,6 @@ class SelectionView {
     const text = (a, b) => labels.slice(Math.max(0, a), Math.min(b, steps)).map(glyph).join("");
     const long = stop - start > 60;
     const within = long ? [text(start, start + 40), "…", text(stop - 15, stop)].join("") : text(start, stop);
-    return make("code", {}, text(start - around, start), make("mark", {}, within), text(stop, stop + around));
+    return make("code", {}, text(start - around, start).padStart(around), make("mark", {}, within), text(stop, stop + Math.max(0, around - (stop - start) / 2)));
   }
 }

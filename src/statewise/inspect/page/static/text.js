@@ -127,13 +127,19 @@ class TextView {
     const { labels, steps, resets } = this.recording, first = leaf * LEAF;
     this.cells = labels.slice(first, first + LEAF).map((label, i) => {
       const cell = make("span", { "data-step": first + i, class: resets.has(first + i) ? "reset" : undefined });
-      cell.textContent = label === "\n" ? "↵\n" : label === "\t" ? label : glyph(label);
+      cell.textContent = this.shown(label);
       if (label === "\n" || label === "") cell.classList.add("faint");
       return cell;
     });
     this.body.replaceChildren(...this.cells);
     const last = Math.min(first + LEAF, steps);
     this.where.textContent = `${whole(this.recording.first + first)} to ${whole(this.recording.first + last - 1)}`;
+  }
+
+  /** A label as it stands in the text: tokens have room between them, tabs and lines are what they are. */
+  shown(label) {
+    if (this.recording.each === "token") return `${label} `;
+    return label === "\n" ? "↵\n" : label === "\t" ? label : glyph(label);
   }
 
   colour({ name, unit, paint }) {
