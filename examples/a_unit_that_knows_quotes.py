@@ -8,7 +8,7 @@ import numpy as np
 import statewise as sw
 from statewise import inspect
 
-WORDS = "river stone cloud apple tiger paper".split()
+WORDS = ["river", "stone", "cloud", "apple", "tiger", "paper"]
 rng = np.random.default_rng(0)
 
 
@@ -22,7 +22,7 @@ def speech(sentences: int) -> str:
 
 
 model = sw.TextModel([sw.LSTM(12)], width=12)
-model.fit(speech(400), epochs=12, lanes=16, chunk=60, learning_rate=1e-2)
+model.fit(speech(200), epochs=12, lanes=8, chunk=60, learning_rate=1e-2)
 
 text = speech(60)
 cards = inspect.explain_units(model, text)
@@ -40,9 +40,7 @@ trace = inspect.record(model, text)
 print("by a line through all units:", inspect.probe(trace, "inside quotes", "0.c"))
 trace.plot("text", "0.c", card.unit, steps=(0, 800), path="a-unit-that-knows-quotes.png")
 
-for held in (None, card.low, card.high):
-    if held is None:
-        print("as it is:     ", model.generate("river stone ", 60, seed=1))
-        continue
+print("as it is:      ", model.generate("river stone ", 60, temperature=0.4, seed=1))
+for held in (card.low, card.high):
     with inspect.edit(model, {"0.c": held}, units=[card.unit]):
-        print(f"held at {held:5.2f}:", model.generate("river stone ", 60, seed=1))
+        print(f"held at {held:5.2f}: ", model.generate("river stone ", 60, temperature=0.4, seed=1))

@@ -5,7 +5,9 @@ Run with ``python examples/page_of_a_trace.py``; writes page-of-a-trace.html. Wi
 also shows the page to a headless Chromium (which takes selenium) and keeps what that sees.
 """
 
+import shutil
 import sys
+import time
 from pathlib import Path
 
 import statewise as sw
@@ -31,14 +33,17 @@ print(f"{page}, {page.stat().st_size / 1e6:.1f} MB: open it in a browser; it nee
 def pictures() -> None:
     """What a browser shows of the page: all of it, and the player in the middle of a step."""
     from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
     from selenium.webdriver.common.by import By
 
     options = webdriver.ChromeOptions()
     for flag in ("--headless=new", "--no-sandbox", "--window-size=1300,2400"):
         options.add_argument(flag)
-    browser = webdriver.Chrome(options)
+    options.binary_location = shutil.which("chromium") or ""
+    browser = webdriver.Chrome(options, Service(shutil.which("chromedriver")))
     browser.get(page.resolve().as_uri())
     browser.find_element(By.CSS_SELECTOR, "[aria-label='Previous phase']").click()
+    time.sleep(1)  # until all has faded in
     browser.save_screenshot("page-of-a-trace.png")
     browser.find_element(By.CSS_SELECTOR, ".player").screenshot("player.png")
     browser.quit()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,10 @@ from typing import Any
 import numpy as np
 
 from statewise import checkpoint
-from statewise.errors import FileError, InputError
+from statewise.errors import InputError
 from statewise.inspect.subject import suggestion
-from statewise.origin import Recorded
 from statewise.state import State
 from statewise.types import is_torch
-
-KIND = "statewise.trace"
 
 
 class Trace(Mapping[str, np.ndarray]):
@@ -314,23 +310,9 @@ class Trace(Mapping[str, np.ndarray]):
 
     def save(self, path: str | Path) -> None:
         """Write the trace as safetensors, whole or not at all; the model is not written."""
-        arrays = {f"values/{name}": value for name, value in self._values.items()}
-        arrays["inputs"] = self.inputs
-        for word, state in (("before", self.before), ("after", self.after)):
-            arrays[f"{word}/position"] = state.position
-            arrays |= {f"{word}/{name}": array for name, array in state.items()}
-        for word, mask in (("mask", self.mask), ("reset", self.reset)):
-            if mask is not None:
-                arrays[word] = mask
-        origin = self.before.origin
-        metadata = {
-            "names": json.dumps(list(self)),
-            "fields": json.dumps(list(self.before)),
-            "labels": json.dumps(self.labels, default=str),
-            "architecture": (origin and origin.architecture) or "",
-            "weights": (origin and origin.weights()) or "",
-        }
-        checkpoint.write(path, KIND, arrays, metadata)
+        from statewise.inspect.trace_file import write
+
+        write(self, path)
 
     @classmethod
     def load(cls, path: str | Path, model: Any = None) -> Trace:
@@ -339,30 +321,9 @@ class Trace(Mapping[str, np.ndarray]):
         Raises:
             FileError: no trace file, or one that is truncated or altered.
         """
-        arrays, metadata = checkpoint.read(path, KIND)
-        origin = Recorded(metadata.get("architecture") or None, metadata.get("weights") or None)
-        try:
-            names, fields = json.loads(metadata["names"]), json.loads(metadata["fields"])
-            states = [
-                State(
-                    {name: arrays[f"{word}/{name}"] for name in fields},
-                    arrays[f"{word}/position"],
-                    origin=origin,
-                )
-                for word in ("before", "after")
-            ]
-            return cls(
-                {name: arrays[f"values/{name}"] for name in names},
-                inputs=arrays["inputs"],
-                before=states[0],
-                after=states[1],
-                mask=arrays.get("mask"),
-                reset=arrays.get("reset"),
-                labels=json.loads(metadata["labels"]),
-                model=model,
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise FileError(f"{path} is not a whole trace file: {error}") from error
+        from statewise.inspect.trace_file import read
+
+        return read(path, model)
 
     def _with(self, *, labels: Sequence[Any]) -> Trace:
         return Trace(
