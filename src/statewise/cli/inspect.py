@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import webbrowser
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 from statewise.checkpoint import replacing
 from statewise.cli.looking import Reading, Stretch, stretch
 from statewise.errors import FileError, InputError, MissingExtraError
-from statewise.inspect import Trace, record
+from statewise.inspect import Card, Trace, explain_units, horizon, record
 from statewise.inspect.page import html, payload
 from statewise.inspect.page.payload import LARGEST
 from statewise.inspect.recording import matching, shapes
@@ -47,11 +48,13 @@ def run(options: Options) -> None:
     if look.labels is not None:
         trace = trace.align(look.labels)
     notes = list(look.notes)
+    cards = _cards(look, names, unit, options)
     horizon = _horizon(look, unit, options.reading.unknown, notes)
     page = html(
         payload(
             trace,
             unit=unit,
+            cards=cards,
             horizon=horizon,
             title=Path(options.source).name,
             inputs=look.curves,
@@ -62,7 +65,7 @@ def run(options: Options) -> None:
     )
     with replacing(out) as temporary:
         temporary.write_text(page, encoding="utf-8")
-    _summary(out, options, look, trace)
+    _summary(out, options, look, trace, cards)
     if options.open:
         webbrowser.open(out.resolve().as_uri())
 
@@ -105,10 +108,62 @@ def _unit(look: Stretch, text: str, names: list[str]) -> tuple[str, int]:
     return name, int(number)
 
 
+def _cards(
+    look: Stretch, names: list[str], unit: tuple[str, int] | None, options: Options
+) -> list[Card]:
+    """Cards of the units that follow something most closely, and first of the one asked for."""
+    layers = dict.fromkeys(name.partition(".")[0] for name in names)
+    memories = [name for layer in layers if (name := _memory(names, layer)) is not None]
+    if options.cards < 1 or not memories:
+        return []
+
+    def explained(name: str, units: list[int] | None, effects: bool) -> list[Card]:
+        return explain_units(
+            look.model,
+            look.data,
+            units,
+            name,
+            effects=effects,
+            state=look.before,
+            unknown=options.reading.unknown,
+        )
+
+    every = [card for name in memories for card in explained(name, None, False)]
+    chosen = ([] if unit is None else [unit]) + [(one.name, one.unit) for one in _telling(every)]
+    wanted = list(dict.fromkeys(chosen))[: options.cards]
+    found = {
+        (card.name, card.unit): card
+        for name in dict.fromkeys(name for name, _ in wanted)
+        for card in explained(name, [number for own, number in wanted if own == name], True)
+    }
+    return [found[one] for one in wanted]
+
+
+def _memory(names: list[str], layer: str) -> str | None:
+    own = [name for name in names if name.partition(".")[0] == layer]
+    with suppress(InputError):
+        return memory(own)
+    return None
+
+
+def _telling(cards: list[Card]) -> list[Card]:
+    """Those that follow a label closest beyond the control task, each label's best before any
+    label's second.
+    """
+    following = [card for card in cards if card.labels]
+    ranked = sorted(following, key=lambda card: card.labels[0]["control"] - card.labels[0]["score"])
+    seen: dict[str, int] = {}
+    places = []
+    for card in ranked:
+        label = card.labels[0]["label"]
+        seen[label] = seen.get(label, 0) + 1
+        places.append(seen[label])
+    order = sorted(range(len(ranked)), key=lambda k: places[k])
+    return [ranked[k] for k in order]
+
+
 def _horizon(look: Stretch, unit: tuple[str, int] | None, unknown: str, notes: list[str]) -> Any:
     """The memory horizon of the layer that is looked at, or None and a note that says why."""
-    from statewise.inspect import horizon
-
     known = shapes(look.model)
     try:
         layer = None if unit is None else unit[0].partition(".")[0]
@@ -135,7 +190,7 @@ def _horizon(look: Stretch, unit: tuple[str, int] | None, unknown: str, notes: l
     return None
 
 
-def _summary(out: Path, options: Options, look: Stretch, trace: Trace) -> None:
+def _summary(out: Path, options: Options, look: Stretch, trace: Trace, cards: list[Card]) -> None:
     architecture = runner(look.model).architecture
     layers = ", ".join(type(cell).__name__ for cell in architecture.layers)
     last = look.first + trace.steps - 1
@@ -146,3 +201,10 @@ def _summary(out: Path, options: Options, look: Stretch, trace: Trace) -> None:
     print(f"{len(trace)} values, {trace.steps:,} steps; {size:.1f} MB")
     for note in look.notes:
         print(note)
+    for card in cards:
+        best = card.labels[0] if card.labels else None
+        follows = (
+            f"{best['label']} {best['score']:.2f} (control {best['control']:.2f})" if best else ""
+        )
+        effect = f"; ablated {card.effects[0].change:+.3f} {card.measure}" if card.effects else ""
+        print(f"  {card.name}.{card.unit}: {follows}{effect}")
