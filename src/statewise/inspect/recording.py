@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from contextlib import nullcontext
 from fnmatch import fnmatchcase
 from typing import Any, TypeAlias
 
@@ -14,12 +13,12 @@ from array_api_compat import array_namespace
 from statewise.arrays import to_numpy
 from statewise.errors import InputError
 from statewise.inspect.replay import Replay, sources
-from statewise.inspect.subject import read, runner, suggestion
+from statewise.inspect.subject import no_gradients, read, runner, suggestion
 from statewise.inspect.trace import Trace
 from statewise.program import Executor
 from statewise.state import State
 from statewise.timeline import timeline
-from statewise.types import Array, is_torch
+from statewise.types import Array
 
 BUDGET = 2**30
 
@@ -70,7 +69,7 @@ def record(
     text_model, model = model, runner(model)
     executor = executor_of(model)
     x, text = read(text_model, x, unknown)
-    with _no_gradients(x):
+    with no_gradients(x):
         shapes = _shapes(executor, x)
         chosen = matching(shapes, names)
         rows, steps = int(x.shape[0]), int(x.shape[1])
@@ -111,7 +110,7 @@ def shapes(model: Any) -> dict[str, Shape]:
     shape = (1, 1) if features is None else (1, 1, features)
     kind = xp.int64 if features is None else executor.like.dtype
     x = xp.zeros(shape, dtype=kind, device=executor.like.device)
-    with _no_gradients(x):
+    with no_gradients(x):
         return _shapes(executor, x)
 
 
@@ -126,14 +125,6 @@ def executor_of(model: Any) -> Executor:
     if not isinstance(made, Executor):
         raise InputError(f"expected a statewise model, got {type(model).__name__}")
     return made
-
-
-def _no_gradients(x: Array) -> Any:
-    if not is_torch(x):
-        return nullcontext()
-    import torch
-
-    return torch.no_grad()
 
 
 def _shapes(executor: Executor, x: Array) -> dict[str, Shape]:
