@@ -16,7 +16,7 @@ from statewise.types import is_torch
 
 def runner(model: Any) -> Any:
     """The model that computes: a model of text, or a forecaster, holds one."""
-    inner = None if hasattr(model, "architecture") else getattr(model, "model", None)
+    inner = None if hasattr(model, "_executor") else getattr(model, "model", None)
     return model if inner is None else inner
 
 
