@@ -6,13 +6,14 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from statewise.cells import Elman, Residual
 from statewise.errors import InputError
-from statewise.inspect.backward import doubled, twin
+from statewise.inspect.backward import doubled, doubled_state, twin
 from statewise.inspect.editing import stepped
 from statewise.inspect.recording import executor_of, shapes
 from statewise.inspect.subject import memory, read, suggestion
@@ -66,6 +67,32 @@ class Horizon:
             for word, values in known.items()
             if values is not None
         }
+
+    def plot(
+        self,
+        *,
+        path: str | Path | None = None,
+        axes: Any = None,
+        label: str | None = None,
+        only: str | None = None,
+    ) -> Any:
+        """What is left of a nudge, lag by lag: a still by matplotlib.
+
+        Arguments:
+            path: also written there, as PNG, SVG or PDF by its ending.
+            axes: matplotlib's, to draw several into one picture.
+            label: put before the name of each curve.
+            only: ``"actual"`` or ``"claimed"``; both where not given.
+
+        Returns:
+            a matplotlib ``Figure``.
+
+        Raises:
+            MissingExtraError: matplotlib is not installed.
+        """
+        from statewise.inspect.curves import plot_horizon
+
+        return plot_horizon(self, path=path, axes=axes, label=label, only=only)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain lists and numbers."""
@@ -131,7 +158,7 @@ def horizon(
     executor = executor_of(same)
     index, own = _place(executor, name, shapes(model))
     cell, p = executor.cells[index], executor.params[str(index)]
-    entering, states, gates = _followed(executor, inputs, state, index)
+    entering, states, gates = _followed(executor, inputs, doubled_state(state, model), index)
     steps = len(states)
     if steps < 2:
         raise InputError(f"a horizon needs at least 2 steps, got {steps}")
@@ -207,7 +234,7 @@ def _followed(
     """Step by step: what enters a layer (F,), its state before (units,), and what was seen."""
     import torch
 
-    given = None if state is None else executor._admit(state.map(_double), 1)
+    given = None if state is None else executor._admit(state, 1)
     fresh = executor._fresh(None, 1)
     held = [make() for make in fresh] if given is None else executor._layers(given)
     when = timeline(1, int(x.shape[1]), None, None, executor.like)
@@ -254,11 +281,6 @@ def _eye(width: int) -> Any:
     import torch
 
     return torch.eye(width, dtype=torch.float64)
-
-
-def _double(array: Any) -> Any:
-    values = np.asarray(array.detach() if hasattr(array, "detach") else array)
-    return values.astype(np.float64) if values.dtype.kind == "f" else values
 
 
 def _at_least(steps: int, lags: int) -> str:

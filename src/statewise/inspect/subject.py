@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from statewise.architecture import Vector
+from statewise.cells.residual import Wrapper
 from statewise.errors import DataError, InputError
 from statewise.types import is_torch
 
@@ -74,6 +75,21 @@ def memory(known: Iterable[str]) -> str:
         raise InputError("nothing in this model is called c or h; say which name is meant")
     first = fields[0].partition(".")[0]
     return min(name for name in fields if name.partition(".")[0] == first)
+
+
+def liveliest(values: np.ndarray) -> int:
+    """The unit that moves most for its size, of (units, T)."""
+    size = np.abs(values).max(axis=1)
+    return int(np.argmax(values.std(axis=1) / np.maximum(size, 1e-9)))
+
+
+def cell_of(model: Any, layer: str) -> Any:
+    """The cell of a layer without what is wrapped around it; None where it is not known."""
+    cells = () if model is None else model.architecture.layers
+    cell = cells[int(layer)] if layer.isdigit() and int(layer) < len(cells) else None
+    while isinstance(cell, Wrapper):
+        cell = cell.inner
+    return cell
 
 
 def suggestion(word: object, known: Iterable[str]) -> str:
