@@ -303,12 +303,19 @@ def test_bad_input():
             "NaN",
             lambda: inspect.explain_unit(model, "ab", 0, labels={"x": [1, np.nan]}),
         ),
+        (sw.InputError, "takes several", lambda: inspect.explain_units(model, "ab", 3)),
+        (sw.InputError, "got True", lambda: inspect.explain_unit(model, "ab", True)),
+        (sw.InputError, "no value '0.*'", lambda: inspect.explain_unit(model, "ab", 0, "0.*")),
+        (sw.InputError, "name -> ", lambda: inspect.explain_unit(model, "ab", 0, labels=[1, 2])),
+        (sw.DataError, "got bytes", lambda: inspect.explain_unit(model, b"ab", 0)),
+        (sw.InputError, "call fit", lambda: inspect.explain_unit(sw.TextModel([]), "ab", 0)),
         (sw.InputError, "'mean' or 'zero'", lambda: inspect.explain_unit(model, "ab", 0, ablate=0)),
         (sw.InputError, "contexts", lambda: inspect.explain_unit(model, "ab", 0, contexts=-1)),
     ]
     for error, message, use in bad:
         with pytest.raises(error, match=message):
             use()
+    assert inspect.explain_units(model, "ab", []) == []
 
 
 def test_no_torch_is_needed():

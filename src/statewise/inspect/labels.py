@@ -60,6 +60,8 @@ def _numbers(trace: Trace) -> bool:
 
 def own_labels(labels: Mapping[str, Any] | None, steps: int) -> dict[str, np.ndarray]:
     """A user's own labels, checked: name -> (T,) float64."""
+    if labels is not None and not isinstance(labels, Mapping):
+        raise InputError(f"labels are name -> ({steps},) numbers, got {type(labels).__name__}")
     found = {}
     for name, given in (labels or {}).items():
         label = np.asarray(given)
