@@ -118,9 +118,9 @@ def executor_of(model: Any) -> Executor:
     """An executor of a model's own, to be altered without touching the model."""
     found = getattr(model, "_executor", None)
     if found is None:
-        raise InputError(
-            f"expected a statewise model, of sw.nn.Model or sw.load, got {type(model).__name__}"
-        )
+        hint = "; it has learned nothing yet, call fit" if hasattr(model, "fit") else ""
+        kind = type(model).__name__
+        raise InputError(f"expected a statewise model, of sw.nn.Model or sw.load, got {kind}{hint}")
     made = found() if not isinstance(found, Executor) and callable(found) else copy.copy(found)
     if not isinstance(made, Executor):
         raise InputError(f"expected a statewise model, got {type(model).__name__}")
