@@ -40,13 +40,13 @@ def pictures() -> None:
     for flag in ("--headless=new", "--no-sandbox", "--window-size=1300,2400"):
         options.add_argument(flag)
     options.binary_location = shutil.which("chromium") or ""
-    browser = webdriver.Chrome(options, Service(shutil.which("chromedriver")))
-    browser.get(page.resolve().as_uri())
-    browser.find_element(By.CSS_SELECTOR, "[aria-label='Previous phase']").click()
-    time.sleep(1)  # until all has faded in
-    browser.save_screenshot("page-of-a-trace.png")
-    browser.find_element(By.CSS_SELECTOR, ".player").screenshot("player.png")
-    browser.quit()
+    with webdriver.Chrome(options, Service(shutil.which("chromedriver"))) as browser:
+        browser.implicitly_wait(10)
+        browser.get(page.resolve().as_uri())
+        browser.find_element(By.CSS_SELECTOR, "[aria-label='Previous phase']").click()
+        time.sleep(1)  # until all has faded in
+        browser.save_screenshot("page-of-a-trace.png")
+        browser.find_element(By.CSS_SELECTOR, ".player").screenshot("player.png")
 
 
 if "--pictures" in sys.argv:

@@ -43,7 +43,7 @@ def test_it_is_built_without_a_browser(trace: inspect.Trace, monkeypatch) -> Non
     with pytest.raises(sw.InputError, match="units 0 to 4, got 9"):
         trace.widget(unit=("0.h", 9))
     monkeypatch.setitem(sys.modules, "plotly.offline", None)
-    with pytest.raises(sw.errors.MissingExtraError, match=r"statewise\[notebook\]"):
+    with pytest.raises(sw.errors.MissingExtraError, match=r"statewise\[inspect\]"):
         trace.widget()
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from statewise.cells import GRU, LSTM
 from statewise.errors import InputError
 from statewise.inspect.canvas import INK, LINE, SOFT, figure_of, saved, titled
-from statewise.inspect.subject import cell_of, liveliest, memory, suggestion
+from statewise.inspect.subject import cell_of, innermost, memory, suggestion, telling
 
 if TYPE_CHECKING:
     from statewise.inspect.trace import Trace
@@ -51,7 +51,7 @@ def plot_trace(
     values = trace[name][row, start:stop].reshape(stop - start, -1)  # (T, units)
     if kind == "heat":
         return saved(_heat(trace, name, values, start), path)
-    unit = liveliest(values.T) if unit is None else unit
+    unit = telling(values.T) if unit is None else unit
     trace.unit(name, unit, row)
     if kind == "text":
         return saved(_text(trace, name, unit, values[:, unit], start), path)
@@ -91,7 +91,7 @@ def _gates(trace: Trace, name: str, unit: int, row: int, span: tuple[int, int]) 
             panel.plot(*_thinned(t, feature), color=INK, lw=1.3)
         _named(panel, "input")
         first = panel
-    words = _WORDS.get(type(cell_of(trace.model, layer)), {})
+    words = _WORDS.get(type(innermost(cell_of(trace.model, layer))), {})
     for panel, one in zip(panels, known, strict=True):
         values = trace.unit(one, unit, row)[start:stop]
         _filled(panel, t, values, shut="gate" in words.get(own := one.partition(".")[2], ""))

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from statewise.architecture import Vector
-from statewise.cells.residual import Wrapper
 from statewise.errors import DataError, InputError
 from statewise.types import is_torch
 
@@ -79,17 +78,22 @@ def memory(known: Iterable[str]) -> str:
     return min(name for name in fields if name.partition(".")[0] == first)
 
 
-def liveliest(values: np.ndarray) -> int:
-    """The unit that moves most for its size, of (units, T)."""
-    size = np.abs(values).max(axis=1)
-    return int(np.argmax(values.std(axis=1) / np.maximum(size, 1e-9)))
+def telling(values: np.ndarray) -> int:
+    """The unit that varies most for its size and changes least from step to step, of (units, T)."""
+    size = np.maximum(np.abs(values).max(axis=1), 1e-9)
+    change = np.abs(np.diff(values, axis=1)).mean(axis=1) if values.shape[1] > 1 else 0.0
+    return int(np.argmax((values.std(axis=1) - change) / size))
 
 
 def cell_of(model: Any, layer: str) -> Any:
-    """The cell of a layer without what is wrapped around it; None where it is not known."""
+    """The cell of a layer by its number; None where it is not known."""
     cells = () if model is None else model.architecture.layers
-    cell = cells[int(layer)] if layer.isdigit() and int(layer) < len(cells) else None
-    while isinstance(cell, Wrapper):
+    return cells[int(layer)] if layer.isdigit() and int(layer) < len(cells) else None
+
+
+def innermost(cell: Any) -> Any:
+    """A cell without what is wrapped around it; one that reads in both directions as it is."""
+    while hasattr(cell, "inner") and getattr(cell, "causal", True):
         cell = cell.inner
     return cell
 

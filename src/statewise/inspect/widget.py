@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from statewise.errors import MissingExtraError
-from statewise.inspect.page import module, payload, styles
+from statewise.inspect.page import charts, module, payload, styles
 
 if TYPE_CHECKING:
     from statewise.inspect.trace import Trace
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def widget(trace: Trace, *args: Any, **options: Any) -> Any:
     """What `Trace.widget` gives; arguments are those of `page.payload`."""
-    return _view()(payload=payload(trace, *args, **options), plotly=_charts())
+    return _view()(payload=payload(trace, *args, **options), plotly=charts())
 
 
 @cache
@@ -34,11 +34,3 @@ def _view() -> Any:
         plotly = traitlets.Unicode().tag(sync=True)
 
     return View
-
-
-def _charts() -> str:
-    try:
-        from plotly.offline import get_plotlyjs
-    except ImportError:
-        raise MissingExtraError("plotly", "notebook", "a widget") from None
-    return str(get_plotlyjs())

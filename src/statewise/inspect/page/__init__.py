@@ -51,10 +51,8 @@ def styles() -> str:
     return _joined(_STYLES)
 
 
-def html(payload: Mapping[str, Any]) -> str:
-    """A whole page, with plotly's JavaScript from its installed package.
-
-    Nothing else runs in it, and it can connect to nothing: its policy names what is here by hashes.
+def charts() -> str:
+    """The JavaScript of plotly, which draws what the module does not.
 
     Raises:
         MissingExtraError: plotly is not installed.
@@ -63,9 +61,20 @@ def html(payload: Mapping[str, Any]) -> str:
         from plotly.offline import get_plotlyjs
     except ImportError:
         raise MissingExtraError("plotly", "inspect", "a page") from None
-    charts, own = get_plotlyjs(), module()
+    return str(get_plotlyjs())
+
+
+def html(payload: Mapping[str, Any]) -> str:
+    """A whole page, with plotly's JavaScript from its installed package.
+
+    Nothing else runs in it, and it can connect to nothing: its policy names what is here by hashes.
+
+    Raises:
+        MissingExtraError: plotly is not installed.
+    """
+    drawing, own = charts(), module()
     policy = (
-        f"default-src 'none'; script-src {_hash(charts)} {_hash(own)}; "
+        f"default-src 'none'; script-src {_hash(drawing)} {_hash(own)}; "
         "style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
     return (
@@ -77,7 +86,7 @@ def html(payload: Mapping[str, Any]) -> str:
         f"<style>{styles()}</style>\n</head>\n<body>\n"
         '<div id="page"><noscript>A recording, shown by JavaScript.</noscript></div>\n'
         f'<script type="application/json" id="recording">{_embedded(payload)}</script>\n'
-        f"<script>{charts}</script>\n"
+        f"<script>{drawing}</script>\n"
         f'<script type="module">{own}</script>\n</body>\n</html>\n'
     )
 
@@ -100,4 +109,4 @@ def _hash(script: str) -> str:
     return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
 
 
-__all__ = ["html", "module", "payload", "styles"]
+__all__ = ["charts", "html", "module", "payload", "styles"]

@@ -12,7 +12,7 @@ from statewise.cells import GRU, LSTM, Elman, Residual
 from statewise.errors import InputError
 from statewise.inspect.losses import next_loss
 from statewise.inspect.page.packing import packed
-from statewise.inspect.subject import memory
+from statewise.inspect.subject import cell_of, innermost, memory, telling
 from statewise.inspect.trace import Trace
 
 LARGEST = 48 * 2**20
@@ -52,7 +52,7 @@ def payload(
     Raises:
         InputError: an unknown name, unit or row, no steps, or too many values for a page.
     """
-    start, stop = _steps(trace, row, steps)
+    start, stop = trace.extent(row, steps)
     values = {name: _grid(trace[name][row, start:stop]) for name in trace}
     _check_size(values)
     held = [_dict(card) for card in cards]
@@ -77,20 +77,6 @@ def payload(
         "horizon": _plain(horizon if horizon is None else _dict(horizon)),
         "notes": list(notes),
     }
-
-
-def _steps(trace: Trace, row: int, steps: Any) -> tuple[int, int]:
-    if not 0 <= row < trace.rows:
-        raise InputError(f"this trace has rows 0 to {trace.rows - 1}, got {row}")
-    valid = trace.steps if trace.mask is None else int(trace.mask[row].sum())
-    if not valid:
-        raise InputError(f"row {row} of this trace has no steps, so there is nothing to show")
-    if steps is None:
-        return 0, valid
-    start, stop = trace.span(steps)
-    if stop > valid:
-        raise InputError(f"row {row} ends at step {valid}; the span {start} to {stop} does not")
-    return start, stop
 
 
 def _grid(values: np.ndarray) -> np.ndarray:
@@ -124,14 +110,7 @@ def _chosen(
         name = memory(values)
     except InputError:
         name = next(iter(values))
-    return name, _telling(values[name])
-
-
-def _telling(values: np.ndarray) -> int:
-    """The unit that varies most for its size and changes least from step to step, of (units, T)."""
-    size = np.maximum(np.abs(values).max(axis=1), 1e-9)
-    change = np.abs(np.diff(values, axis=1)).mean(axis=1) if values.shape[1] > 1 else 0.0
-    return int(np.argmax((values.std(axis=1) - change) / size))
+    return name, telling(values[name])
 
 
 def _labels(trace: Trace, start: int, stop: int, first: int | None) -> list[str]:
@@ -148,13 +127,10 @@ def _layers(trace: Trace, values: Mapping[str, np.ndarray]) -> list[dict[str, An
     for name in values:
         index, _, own = name.partition(".")
         names.setdefault(index, []).append(own)
-    model = trace.model
-    cells = () if model is None else model.architecture.layers
     layers = []
     for index, listed in names.items():
-        known = index.isdigit() and int(index) < len(cells)
-        cell = cells[int(index)] if known else None
-        inner = _innermost(cell)
+        cell = cell_of(trace.model, index)
+        inner = innermost(cell)
         layers.append(
             {
                 "index": int(index) if index.isdigit() else index,
@@ -167,12 +143,6 @@ def _layers(trace: Trace, values: Mapping[str, np.ndarray]) -> list[dict[str, An
             }
         )
     return layers
-
-
-def _innermost(cell: Any) -> Any:
-    while hasattr(cell, "inner") and getattr(cell, "causal", True):
-        cell = cell.inner
-    return cell
 
 
 def _usual(cell: Any) -> str | None:

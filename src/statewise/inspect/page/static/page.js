@@ -19,7 +19,7 @@ class Page {
 
   build() {
     const [bar, text, gates, heat, ...aside] = this.parts.map((part) => part.element);
-    const player = make("section", { class: "panel playing", "aria-label": "Step by step", hidden: typeof Player === "undefined" });
+    const player = make("section", { class: "panel playing", "aria-label": "Step by step" });
     this.element.classList.add("statewise");
     this.element.replaceChildren(
       this.header(), bar,
@@ -34,10 +34,8 @@ class Page {
       this.refresh("size");
     });
     this.watch.observe(this.element);
-    if (!player.hidden) {
-      const { unit, step } = this.view;
-      this.player = new Player(player, this.recording, { layer: this.layer(), unit, step, onstep: (now) => this.move(now) });
-    }
+    const { unit, step } = this.view;
+    this.player = new Player(player, this.recording, { layer: this.layer(), unit, step, onstep: (now) => this.move(now) });
   }
 
   header() {
@@ -133,7 +131,7 @@ class Page {
     this.asked = new Set();
     this.widen(changed);
     for (const part of this.parts) part.update(this.view, changed);
-    if (this.player && ["name", "unit", "step"].some((what) => changed.has(what))) {
+    if (["name", "unit", "step"].some((what) => changed.has(what))) {
       this.player.set({ layer: this.layer(), unit: this.view.unit, step: this.view.step });
     }
   }
@@ -153,7 +151,7 @@ class Page {
     this.heard.abort();
     this.watch.disconnect();
     cancelAnimationFrame(this.frame);
-    this.player?.pause();
+    this.player.destroy();
   }
 }
 
