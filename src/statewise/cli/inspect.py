@@ -13,11 +13,11 @@ import numpy as np
 from statewise.checkpoint import replacing
 from statewise.cli.looking import Reading, Stretch, stretch
 from statewise.errors import FileError, InputError, MissingExtraError
-from statewise.inspect import Card, Trace, explain_units, horizon, record
+from statewise.inspect import Card, explain_units, horizon, record
 from statewise.inspect.page import html, payload
 from statewise.inspect.page.payload import LARGEST
 from statewise.inspect.recording import matching, shapes
-from statewise.inspect.subject import memory, runner, suggestion
+from statewise.inspect.subject import memory, suggestion
 
 LAGS, FOLLOWED, NUDGED = 64, 500, 256
 """The memory horizon: how long nudges are followed, in how many first steps, of how many units."""
@@ -49,23 +49,22 @@ def run(options: Options) -> None:
         trace = trace.align(look.labels)
     notes = list(look.notes)
     cards = _cards(look, names, unit, options)
-    horizon = _horizon(look, unit, options.reading.unknown, notes)
-    page = html(
-        payload(
-            trace,
-            unit=unit,
-            cards=cards,
-            horizon=horizon,
-            title=Path(options.source).name,
-            inputs=look.curves,
-            first=look.first,
-            total=look.total,
-            notes=notes,
-        )
+    horizon = _measured(look, unit, options.reading.unknown, notes)
+    held = payload(
+        trace,
+        unit=unit,
+        cards=cards,
+        horizon=horizon,
+        title=Path(options.source).name,
+        inputs=look.curves,
+        first=look.first,
+        total=look.total,
+        notes=notes,
     )
+    page = html(held)
     with replacing(out) as temporary:
         temporary.write_text(page, encoding="utf-8")
-    _summary(out, options, look, trace, cards)
+    _summary(out, options.source, held)
     if options.open:
         webbrowser.open(out.resolve().as_uri())
 
@@ -80,14 +79,13 @@ def _check_place(out: Path) -> None:
 def _names(look: Stretch, patterns: str) -> list[str]:
     """The names that are meant, if a page can hold them."""
     known = shapes(look.model)
-    names = matching(known, [part.strip() for part in patterns.split(",") if part.strip()])
-    steps = len(look.data) if isinstance(look.data, str) else look.data.shape[1]
+    names = matching(known, [part.strip() for part in patterns.split(",")])
     each = {name: int(np.prod(known[name][0])) for name in names}
-    total = steps * sum(each.values())
+    total = look.steps * sum(each.values())
     if total > LARGEST:
         largest = max(each, key=lambda name: each[name])
         raise InputError(
-            f"{steps:,} steps of {len(names)} values are {total:,} numbers, more than the "
+            f"{look.steps:,} steps of {len(names)} values are {total:,} numbers, more than the "
             f"{LARGEST:,} that a page holds; give --steps {LARGEST // sum(each.values())}, or "
             f"fewer values, such as --names {largest}"
         )
@@ -98,9 +96,10 @@ def _unit(look: Stretch, text: str, names: list[str]) -> tuple[str, int]:
     """``0.c.17`` as a name and a unit."""
     name, _, number = text.rpartition(".")
     if name not in names or not number.isdigit():
+        hint = suggestion(name, names) or "."
         raise InputError(
-            f"--unit is a value and a unit of it, such as {names[0]}.0, got {text!r}"
-            f"{suggestion(name, names)} The page has {', '.join(names)}"
+            f"--unit is a value and a unit of it, such as {names[0]}.0, got {text!r}{hint} "
+            f"The page has {', '.join(names)}"
         )
     width = int(np.prod(shapes(look.model)[name][0]))
     if int(number) >= width:
@@ -162,7 +161,7 @@ def _telling(cards: list[Card]) -> list[Card]:
     return [ranked[k] for k in order]
 
 
-def _horizon(look: Stretch, unit: tuple[str, int] | None, unknown: str, notes: list[str]) -> Any:
+def _measured(look: Stretch, unit: tuple[str, int] | None, unknown: str, notes: list[str]) -> Any:
     """The memory horizon of the layer that is looked at, or None and a note that says why."""
     known = shapes(look.model)
     try:
@@ -190,21 +189,27 @@ def _horizon(look: Stretch, unit: tuple[str, int] | None, unknown: str, notes: l
     return None
 
 
-def _summary(out: Path, options: Options, look: Stretch, trace: Trace, cards: list[Card]) -> None:
-    architecture = runner(look.model).architecture
-    layers = ", ".join(type(cell).__name__ for cell in architecture.layers)
-    last = look.first + trace.steps - 1
-    size = out.stat().st_size / 1e6
-    print(
-        f"{out}: steps {look.first:,} to {last:,} of {look.total:,} of {options.source}; {layers}"
-    )
-    print(f"{len(trace)} values, {trace.steps:,} steps; {size:.1f} MB")
-    for note in look.notes:
+def _summary(out: Path, source: str, held: dict[str, Any]) -> None:
+    """What the page holds, in a few lines."""
+    first, steps, values = held["first"], held["steps"], len(held["values"])
+    layers = ", ".join(layer["label"] for layer in held["layers"])
+    print(f"{out}: steps {first:,} to {first + steps - 1:,} of {held['total']:,} of {source}")
+    print(f"{layers}: {values} values at each; {out.stat().st_size / 1e6:.1f} MB")
+    for note in held["notes"]:
         print(note)
-    for card in cards:
-        best = card.labels[0] if card.labels else None
-        follows = (
-            f"{best['label']} {best['score']:.2f} (control {best['control']:.2f})" if best else ""
-        )
-        effect = f"; ablated {card.effects[0].change:+.3f} {card.measure}" if card.effects else ""
-        print(f"  {card.name}.{card.unit}: {follows}{effect}")
+    for card in held["cards"]:
+        print(f"  {card['name']}.{card['unit']}: {_said(card)}")
+
+
+def _said(card: dict[str, Any]) -> str:
+    measure = card["measure"]
+    follows = [
+        f"follows {label['label']} {_short(label['score'])}, control {_short(label['control'])}"
+        for label in card["labels"][:1]
+    ]
+    does = [f"ablated {effect['change']:+.3g} {measure}" for effect in card["effects"][:1]]
+    return "; ".join(follows + does)
+
+
+def _short(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
