@@ -21,11 +21,12 @@ class Page {
     const [bar, text, gates, heat, ...aside] = this.parts.map((part) => part.element);
     const player = make("section", { class: "panel playing", "aria-label": "Step by step" });
     this.element.classList.add("statewise");
+    this.element.dataset.kind = this.recording.kind;
     this.element.replaceChildren(
       this.header(), bar,
       make("main", {}, make("div", { class: "column" }, text, gates, player, heat), make("div", { class: "column aside" }, ...aside)));
-    this.element.addEventListener("keydown", (event) => this.key(event));
     this.heard = new AbortController();
+    (lying ? document : this.element).addEventListener("keydown", (event) => this.key(event), { signal: this.heard.signal });
     DARK.addEventListener("change", () => this.refresh("theme"), { signal: this.heard.signal });
     let width = this.element.clientWidth;
     this.watch = new ResizeObserver(() => {
