@@ -148,7 +148,8 @@ def _cards(
 
 def _used(card: Card) -> bool:
     """Whether ablating the unit is felt where the label is that it clearly follows."""
-    felt = [one["label"] for effect in card.effects[:1] for one in effect.where]
+    effect = card.effects[:1]
+    felt = [one["label"] for own in effect for one in own.where if one["change"] > 0]
     return any(
         one["label"] in felt and one["score"] > one["control"] + CLEAR for one in card.labels[:1]
     )
