@@ -10,6 +10,7 @@ from tests.inspect.handmade import DECOY, WORKER
 
 import statewise as sw
 from statewise import inspect
+from statewise.inspect import effects
 from statewise.inspect.losses import next_loss
 
 MADE = {
@@ -122,6 +123,21 @@ def test_cards_of_many_units_are_the_cards_of_each(name):
         for one, other in zip(card.effects, alone.effects, strict=True):
             assert one.change == pytest.approx(other.change, abs=1e-5)
             assert [w["label"] for w in one.where[:1]] == [w["label"] for w in other.where[:1]]
+
+
+def test_long_inputs_are_run_stretch_by_stretch(monkeypatch):
+    model = random_model()
+    whole = inspect.explain_units(model, TEXT, [1, 2])
+    for numbers in (1, 7 * 7 * 30, 7 * 7 * (len(TEXT) - 1)):  # rows x outputs x steps
+        monkeypatch.setattr(effects, "_NUMBERS", numbers)
+        parts = inspect.explain_units(model, TEXT, [1, 2])
+        for one, other in zip(whole, parts, strict=True):
+            assert [e.change for e in one.effects] == pytest.approx(
+                [e.change for e in other.effects], abs=1e-6
+            )
+            assert [c.step for c in one.effects[0].contexts] == [
+                c.step for c in other.effects[0].contexts
+            ]
 
 
 def test_torch_gives_the_same_cards():
@@ -287,12 +303,19 @@ def test_bad_input():
             "NaN",
             lambda: inspect.explain_unit(model, "ab", 0, labels={"x": [1, np.nan]}),
         ),
+        (sw.InputError, "takes several", lambda: inspect.explain_units(model, "ab", 3)),
+        (sw.InputError, "got True", lambda: inspect.explain_unit(model, "ab", True)),
+        (sw.InputError, "no value '0.*'", lambda: inspect.explain_unit(model, "ab", 0, "0.*")),
+        (sw.InputError, "name -> ", lambda: inspect.explain_unit(model, "ab", 0, labels=[1, 2])),
+        (sw.DataError, "got bytes", lambda: inspect.explain_unit(model, b"ab", 0)),
+        (sw.InputError, "call fit", lambda: inspect.explain_unit(sw.TextModel([]), "ab", 0)),
         (sw.InputError, "'mean' or 'zero'", lambda: inspect.explain_unit(model, "ab", 0, ablate=0)),
         (sw.InputError, "contexts", lambda: inspect.explain_unit(model, "ab", 0, contexts=-1)),
     ]
     for error, message, use in bad:
         with pytest.raises(error, match=message):
             use()
+    assert inspect.explain_units(model, "ab", []) == []
 
 
 def test_no_torch_is_needed():

@@ -176,12 +176,16 @@ def test_bad_labels():
         (lambda: inspect.text_labels("a", ["inside quote"]), "did you mean 'inside quotes'"),
         (lambda: inspect.series_labels([1.0, 2], names=["levels"]), "did you mean 'level'"),
         (lambda: inspect.series_labels(np.zeros((1, 2, 3))), "a series is"),
-        (lambda: inspect.series_labels([1.0, 2], season=1), "at least 2 steps"),
+        (lambda: inspect.series_labels([1.0, 2], season=1), "2 at least, got 1"),
+        (lambda: inspect.series_labels([1.0, 2], season=2.5), "2 at least, got 2.5"),
     ):
         with pytest.raises(sw.InputError, match=message):
             use()
     with pytest.raises(sw.DataError, match="2 of 4 steps, first at step 1"):
         inspect.series_labels([1.0, np.nan, np.inf, 2])
+    for use in (lambda: inspect.text_labels(b"a"), lambda: inspect.series_labels("abc")):
+        with pytest.raises(sw.DataError, match=r"expected a text|holds numbers"):
+            use()
     numbers = Trace({}, inputs=np.zeros((1, 9, 1)), before=None, after=None)
     tokens = Trace({}, inputs=np.zeros((1, 9), np.int64), before=None, after=None)
     assert ready_labels(tokens) == {}

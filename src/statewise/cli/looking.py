@@ -35,7 +35,7 @@ class Stretch:
         model: what runs, a model of text or one of numbers.
         data: what it reads: a text, or (1, T, features).
         before: the state before the first step; None for the initial one.
-        first, total: which of how many steps the first one is.
+        first, steps, total: where it begins, how many steps it has, and of how many.
         labels: of the steps of a series.
         curves: what the features of a series are called.
         notes: sentences about how the state before was come by.
@@ -45,6 +45,7 @@ class Stretch:
     data: Any
     before: State | None
     first: int
+    steps: int
     total: int
     labels: list[str] | None = None
     curves: list[str] = field(default_factory=list)
@@ -135,7 +136,7 @@ def _of_text(model: TextModel, source: str, reading: Reading) -> Stretch:
         return _of_bytes(model, text, source, reading)
     start, stop = _window(source, len(text), reading)
     before, notes = _read_before(model, text[max(0, start - _reach(start)) : start], start, reading)
-    return Stretch(model, text[start:stop], before, start, len(text), notes=notes)
+    return Stretch(model, text[start:stop], before, start, stop - start, len(text), notes=notes)
 
 
 def _of_bytes(model: TextModel, text: str, source: str, reading: Reading) -> Stretch:
@@ -145,7 +146,9 @@ def _of_bytes(model: TextModel, text: str, source: str, reading: Reading) -> Str
     stop = stop if stop > start else len(data)
     read = data[_whole(data, max(0, start - _reach(start))) : start].decode()
     before, notes = _read_before(model, read, start, reading)
-    return Stretch(model, data[start:stop].decode(), before, start, len(data), notes=notes)
+    return Stretch(
+        model, data[start:stop].decode(), before, start, stop - start, len(data), notes=notes
+    )
 
 
 def _whole(data: bytes, place: int) -> int:
@@ -200,7 +203,15 @@ def _of_series(model: Any, source: str, reading: Reading) -> Stretch:
         _, start = runner(x[:, :first], state)
         notes = [f"The state before step {first:,} is exact: all that precedes was read."]
     return Stretch(
-        runner, x[:, first:stop], start, first, len(values), labels[first:stop], curves, notes
+        runner,
+        x[:, first:stop],
+        start,
+        first,
+        stop - first,
+        len(values),
+        labels[first:stop],
+        curves,
+        notes,
     )
 
 
@@ -224,7 +235,8 @@ def _one_series(
     ids = {str(one.id): one for one in panel.series}
     name = next(iter(ids)) if reading.series is None else reading.series
     if name not in ids:
-        raise DataError(f"there is no series {name!r}{suggestion(name, ids)} There are {len(ids)}")
+        hint = suggestion(name, ids) or "."
+        raise DataError(f"there is no series {name!r} among {len(ids)}{hint}")
     chosen = ids[name]
     labels = [show(time) for time in chosen.times]
     called = columns.target if len(ids) == 1 else f"{columns.target} of {name}"

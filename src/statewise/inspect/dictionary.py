@@ -9,6 +9,7 @@ import numpy as np
 
 from statewise.errors import InputError, MissingExtraError
 from statewise.inspect.contexts import Context, Passage
+from statewise.inspect.labels import scales
 from statewise.inspect.spells import Life, life_of
 from statewise.inspect.subject import memory
 from statewise.inspect.trace import Trace
@@ -169,11 +170,9 @@ def features(
             f"features take 1 <= active <= size and at least 1 step of Adam, got "
             f"active={active}, size={size}, steps={steps}"
         )
-    deviation = values.std(axis=0)
-    still = deviation <= 1e-7 * np.abs(values).max(axis=0)
-    deviation = np.where(still, 1.0, deviation)
-    mean = values.mean(axis=0)
-    scaled = np.where(still, 0.0, (values - mean) / deviation).astype(np.float32)
+    mean, deviation = scales(values)
+    scaled = ((values - mean) / deviation).astype(np.float32)
+    deviation = np.where(np.isinf(deviation), 1.0, deviation)
     learned = _learned(scaled, size, active, steps, learning_rate, seed)
     made = Features(name, active, mean, deviation, **learned)
     codes = made._codes(values)

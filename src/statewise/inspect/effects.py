@@ -20,10 +20,10 @@ Kind = Literal["ablated", "clamped high", "clamped low"]
 Hold = tuple[int, float]
 """A unit, and the value it is held at."""
 
-_NUMBERS = 2**24
-"""Outputs computed at a time: rows are run side by side as far as memory allows without care."""
 _ROWS = 128
-"""Rows side by side at most: more gain nothing."""
+"""Rows side by side: more gain nothing."""
+_NUMBERS = 2**24
+"""Outputs held at a time; long inputs are run stretch by stretch."""
 
 
 @dataclass(frozen=True)
@@ -67,20 +67,39 @@ def changes(
         loss: of inputs and outputs.
         state: where to go on from, one row; the initial state where it is not given.
     """
-    each = int(x.shape[1]) * model.architecture.width
-    rows = int(np.clip(_NUMBERS // max(each, 1), 1, _ROWS))
     found = []
-    for start in range(0, len(holds), rows):
-        part = holds[start : start + rows]
+    for first in range(0, len(holds), _ROWS):
+        part = holds[first : first + _ROWS]
+        rows = len(part) + 1
+        several = array_namespace(x).concat([x] * rows, axis=0)
+        start = None if state is None else state.rows([0] * rows)
         with edit(model, {name: _holder(part)}), no_gradients(x):
-            several = array_namespace(x).concat([x] * (len(part) + 1), axis=0)
-            start = None if state is None else state.rows([0] * (len(part) + 1))
-            y, _ = model(several, start)
-            losses = np.asarray(to_numpy(loss(several, y)), np.float64)
+            losses = _losses(model, several, start, loss)
         moved = losses[1:] - losses[:1]
         rounding = 1e-5 * np.abs(losses[0]).mean()
         found.append(np.where(np.abs(moved) > rounding, moved, 0.0))
     return np.concatenate(found)
+
+
+def _losses(model: Any, x: Any, state: State | None, loss: Loss) -> np.ndarray:
+    """The loss at every step but the last, (B, T - 1), by stretches between which states are
+    carried.
+    """
+    xp, steps = array_namespace(x), int(x.shape[1])
+    causal = all(cell.causal for cell in model.architecture.layers)
+    length = max(2, _NUMBERS // (x.shape[0] * model.architecture.width)) if causal else steps
+    found: list[np.ndarray] = []
+    held: tuple[Any, ...] = ()
+    for start in range(0, steps, length):
+        read = x[:, start : start + length]
+        y, state = model(read, state)
+        if held:  # the last output foretells what this stretch begins with
+            read, y = (
+                xp.concat([old, new], axis=1) for old, new in zip(held, (read, y), strict=True)
+            )
+        found.append(np.asarray(to_numpy(loss(read, y)), np.float64))
+        held = read[:, -1:], y[:, -1:]
+    return np.concatenate(found, axis=1)
 
 
 def _holder(holds: Sequence[Hold]) -> Callable[[Any], Any]:
@@ -100,9 +119,9 @@ def _holder(holds: Sequence[Hold]) -> Callable[[Any], Any]:
 def where(
     changed: np.ndarray, on: dict[str, np.ndarray], count: int = 5
 ) -> list[list[dict[str, Any]]]:
-    """For each row of changes (rows, T) the labels at which they stand out most, worst first.
+    """For each row of changes (rows, T) the labels at which the loss rises most, worst first.
 
-    What stands out is the mean at a label beyond that of all steps, in standard errors: a few steps
+    What counts is the mean at a label beyond that of all steps, in standard errors: a few steps
     that happen to change much do not make a label.
     """
     if not on:
@@ -113,6 +132,6 @@ def where(
     beyond = (means - changed.mean(axis=1, keepdims=True)) * np.sqrt(numbers)
     order = np.argsort(-beyond, axis=1, kind="stable")[:, :count]
     return [
-        [{"label": names[k], "change": float(row[k])} for k in best if excess[k] > 0]
+        [{"label": names[k], "change": float(row[k])} for k in best if min(excess[k], row[k]) > 0]
         for row, best, excess in zip(means, order, beyond, strict=True)
     ]

@@ -17,8 +17,8 @@ from statewise.inspect.effects import Effect, Kind, changes, where
 from statewise.inspect.label_series import finite
 from statewise.inspect.labels import follow, own_labels, places, ready_labels
 from statewise.inspect.losses import next_loss
-from statewise.inspect.recording import matching, record, shapes
-from statewise.inspect.subject import memory, read, runner
+from statewise.inspect.recording import record, shapes
+from statewise.inspect.subject import chosen, memory, read, runner
 from statewise.inspect.trace import Trace
 from statewise.state import State
 
@@ -132,7 +132,7 @@ def explain_units(
     followed = _followed(values, known, seed)
     loss = next_loss(runner(model).architecture) if effects and _editable(model, name) else None
     measure, found = None, [list[Effect]() for _ in listed]
-    if loss is not None:
+    if loss is not None and listed:
         measure, targets = loss[0], (mean if ablate == "mean" else 0 * mean, high, low)
         holds = [(unit, to[k]) for k, unit in enumerate(listed) for to in targets]
         changed = changes(runner(model), read(model, trace.inputs)[0], name, holds, loss[1], state)
@@ -159,7 +159,7 @@ def _recorded(model: Any, data: Any, name: str | None, state: State | None, unkn
     """The run of one sequence, with one value of it."""
     known = shapes(model)
     name = memory(known) if name is None else name
-    matching(known, [name])
+    chosen([name], known, "value")
     if len(known[name][0]) != 1:
         raise InputError(f"{name!r} has no units: it is of shape {known[name][0]} at each step")
     x, _ = read(model, data, unknown)
@@ -173,9 +173,12 @@ def _recorded(model: Any, data: Any, name: str | None, state: State | None, unkn
 
 
 def _listed(units: Iterable[int] | None, name: str, width: int) -> list[int]:
+    if isinstance(units, (int, np.integer)):
+        raise InputError(f"explain_units takes several units, got {units}; write [{units}]")
     listed = list(range(width)) if units is None else list(units)
     for unit in listed:
-        if not isinstance(unit, (int, np.integer)) or not 0 <= unit < width:
+        whole = isinstance(unit, (int, np.integer)) and not isinstance(unit, bool)
+        if not whole or not 0 <= unit < width:
             raise InputError(f"{name!r} has units 0 to {width - 1}, got {unit!r}")
     return [int(unit) for unit in listed]
 

@@ -69,6 +69,9 @@ def find(
     values = trace[name]
     if values.ndim != 3 or not -trace.rows <= row < trace.rows:
         raise InputError(f"find looks at rows 0 to {trace.rows - 1} of (B, T, units), got {row}")
+    given: Any = held_out
+    if given is not None and not isinstance(given, Trace):
+        raise InputError(f"held_out is a trace, of record, got {type(given).__name__}")
     start, stop = trace.span(span)
     valid = trace.steps if trace.mask is None else int(trace.mask[row].sum())
     if stop > valid:

@@ -17,7 +17,7 @@ UNUSUAL = 4.0
 
 
 def series_labels(
-    series: Any, season: int | None = None, names: Iterable[str] | None = None
+    series: Any, season: int | None = None, names: str | Iterable[str] | None = None
 ) -> dict[str, np.ndarray]:
     """The ready-made labels of a series, each (T,) float64.
 
@@ -31,20 +31,23 @@ def series_labels(
         names: which labels; all of `SERIES` where not given.
 
     Raises:
-        DataError: NaN or infinity in the series.
+        DataError: NaN or infinity in the series, or no numbers.
         InputError: no series, a season too short, or a label that there is none of.
 
     Example::
 
         series_labels(sunspots)["trend"]        # the slope of the last values at every step
     """
-    values = np.asarray(series, np.float64)
+    values = np.asarray(series)
+    if values.dtype.kind not in "biuf":
+        raise DataError(f"a series holds numbers, got {values.dtype}")
+    values = values.astype(np.float64)
     values = values[:, None] if values.ndim == 1 else values
     if values.ndim != 2:
         raise InputError(f"a series is (T,) or (T, features), got {np.shape(series)}")
     finite(values)
-    if season is not None and season < 2:
-        raise InputError(f"a season has at least 2 steps, got {season!r}")
+    if season is not None and (not isinstance(season, int) or season < 2):
+        raise InputError(f"a season is a whole number of steps, 2 at least, got {season!r}")
     found = {}
     for feature, column in enumerate(values.T):
         scan = _Scan(column, season_of(column) if season is None else season)

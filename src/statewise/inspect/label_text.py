@@ -6,9 +6,11 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from keyword import kwlist
+from typing import Any
 
 import numpy as np
 
+from statewise.errors import DataError
 from statewise.inspect.subject import chosen
 
 NEAR = 5
@@ -28,7 +30,7 @@ _PARTS = re.compile(
 )
 
 
-def text_labels(text: str, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+def text_labels(text: str, names: str | Iterable[str] | None = None) -> dict[str, np.ndarray]:
     """The ready-made labels of a text, each (T,) float64 with a value for every character.
 
     A label says what is known once the character has been read: after an opening quotation mark one
@@ -42,6 +44,7 @@ def text_labels(text: str, names: Iterable[str] | None = None) -> dict[str, np.n
         names: which labels; all of `TEXT` where not given.
 
     Raises:
+        DataError: no text.
         InputError: a label that there is none of.
 
     Example::
@@ -49,6 +52,9 @@ def text_labels(text: str, names: Iterable[str] | None = None) -> dict[str, np.n
         text_labels('f("a")')["inside quotes"]       # 0 0 1 1 0 0
         text_labels('f("a")')["bracket depth"]       # 0 1 1 1 1 0
     """
+    given: Any = text
+    if not isinstance(given, str):
+        raise DataError(f"expected a text, got {type(given).__name__}")
     scan = _Scan(text)
     return {name: np.asarray(TEXT[name](scan), np.float64) for name in chosen(names, TEXT, "label")}
 

@@ -60,6 +60,8 @@ def _numbers(trace: Trace) -> bool:
 
 def own_labels(labels: Mapping[str, Any] | None, steps: int) -> dict[str, np.ndarray]:
     """A user's own labels, checked: name -> (T,) float64."""
+    if labels is not None and not isinstance(labels, Mapping):
+        raise InputError(f"labels are name -> ({steps},) numbers, got {type(labels).__name__}")
     found = {}
     for name, given in (labels or {}).items():
         label = np.asarray(given)
@@ -86,7 +88,7 @@ def places(labels: Mapping[str, np.ndarray], off: bool = False) -> dict[str, np.
     for name, label in labels.items():
         levels = np.unique(label)
         if levels.size > 2:
-            found[name] = label >= np.quantile(label, 0.75)
+            found[name] = label >= max(np.quantile(label, 0.75), levels[1])
         elif levels.size == 2:
             found[name] = label == levels[1]
             if off:
@@ -112,7 +114,7 @@ def follow(
     The control is the mean absolute correlation with the same label displaced in a circle: what a
     label as common, and as slow to change, gets without any meaning. 0 where either is constant.
     """
-    of_values, of_labels = _standard(values), _standard(np.stack(labels, axis=1))
+    of_values, of_labels = (_standard(each) for each in (values, np.stack(labels, axis=1)))
     steps = len(values)
     control = np.zeros((values.shape[1], len(labels)))
     for by in displaced(steps, draws, seed):
@@ -121,8 +123,14 @@ def follow(
 
 
 def _standard(values: np.ndarray) -> np.ndarray:
-    """Columns of zero mean and unit deviation, (T, N); zero where they are constant."""
-    centred = values - values.mean(axis=0)
-    deviation = centred.std(axis=0)
+    mean, deviation = scales(values)
+    return np.asarray((values - mean) / deviation)
+
+
+def scales(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of every column of (T, N), which scaled by them have neither; infinity for
+    a column that is constant but for rounding, which then is zero.
+    """
+    deviation = values.std(axis=0)
     still = deviation <= 1e-7 * np.abs(values).max(axis=0)
-    return np.where(still, 0.0, centred / np.where(still, 1.0, deviation))
+    return values.mean(axis=0), np.where(still, np.inf, deviation)

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from statewise.errors import InputError, MissingExtraError
-from statewise.inspect.labels import displaced, label_of
+from statewise.inspect.labels import displaced, label_of, scales
 from statewise.inspect.subject import memory
 from statewise.inspect.trace import Trace
 
@@ -149,15 +149,6 @@ def _split(steps: int, held_out: float, blocks: int, rng: np.random.Generator) -
     return np.flatnonzero(~near), np.flatnonzero(out)
 
 
-def _standard(values: np.ndarray, split: Split) -> np.ndarray:
-    """Columns of zero mean and unit deviation at the steps learned from; zero where constant."""
-    learned = values[split[0]]
-    deviation = learned.std(axis=0)
-    still = deviation <= 1e-7 * np.abs(learned).max(axis=0)
-    scaled = (values - learned.mean(axis=0)) / np.where(still, 1.0, deviation)
-    return np.where(still, 0.0, scaled)
-
-
 def _classes(
     values: np.ndarray, label: np.ndarray, split: Split, strength: float
 ) -> tuple[float, np.ndarray]:
@@ -166,7 +157,8 @@ def _classes(
     kinds = np.unique(label[learned])
     if kinds.size < 2:
         return float((label[out] == kinds[0]).mean()), np.zeros((1, values.shape[1]))
-    x = _standard(values, split)
+    mean, deviation = scales(values[learned])
+    x = (values - mean) / deviation
     regression = _sklearn("LogisticRegression")(C=1 / (strength * len(learned)), max_iter=1000)
     regression.fit(x[learned], label[learned])
     return float(regression.score(x[out], label[out])), np.asarray(regression.coef_)
@@ -177,7 +169,8 @@ def _number(
 ) -> tuple[float, np.ndarray]:
     """R2 at held-out steps, and weights (1, units)."""
     learned, out = split
-    x = _standard(values, split)
+    mean, deviation = scales(values[learned])
+    x = (values - mean) / deviation
     regression = _sklearn("Ridge")(alpha=strength * len(learned)).fit(x[learned], label[learned])
     wrong = ((label[out] - regression.predict(x[out])) ** 2).sum()
     about = ((label[out] - label[learned].mean()) ** 2).sum()

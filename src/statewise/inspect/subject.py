@@ -16,7 +16,7 @@ from statewise.types import is_torch
 
 def runner(model: Any) -> Any:
     """The model that computes: a model of text, or a forecaster, holds one."""
-    inner = None if hasattr(model, "architecture") else getattr(model, "model", None)
+    inner = None if hasattr(model, "_executor") else getattr(model, "model", None)
     return model if inner is None else inner
 
 
@@ -31,7 +31,7 @@ def read(model: Any, data: Any, unknown: str = "error") -> tuple[Any, str | None
 
     Raises:
         DataError: an empty text, characters that the vocabulary lacks, a text for a model that
-            has no vocabulary.
+            has no vocabulary, or what is neither a text nor numbers.
     """
     inner = runner(model)
     if isinstance(data, str):
@@ -46,6 +46,8 @@ def read(model: Any, data: Any, unknown: str = "error") -> tuple[Any, str | None
     if is_torch(data):
         return data, None
     x = np.asarray(data)
+    if x.ndim == 0 or x.dtype.kind not in "biuf":
+        raise DataError(f"expected numbers or a text, got {type(data).__name__} of {x.dtype}")
     features = getattr(inner.architecture.inputs, "features", None)
     if x.ndim == 1:
         x = x[None] if features is None else x[None, :, None]
@@ -102,14 +104,13 @@ def suggestion(word: object, known: Iterable[str]) -> str:
     return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
-def chosen(names: Iterable[str] | None, known: Collection[str], what: str) -> list[str]:
-    """The names that are asked for, all where none are, each of which must be known."""
-    listed = list(known) if names is None else list(names)
+def chosen(names: str | Iterable[str] | None, known: Collection[str], what: str) -> list[str]:
+    """The names that are asked for, one or several, all where none are; each must be known."""
+    listed = list(known) if names is None else [names] if isinstance(names, str) else list(names)
     for name in listed:
         if name not in known:
-            raise InputError(
-                f"there is no {what} {name!r}{suggestion(name, known)} There are {', '.join(known)}"
-            )
+            hint = suggestion(name, known) or "."
+            raise InputError(f"there is no {what} {name!r}{hint} There are {', '.join(known)}")
     return listed
 
 

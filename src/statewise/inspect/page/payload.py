@@ -57,14 +57,15 @@ def payload(
     _check_size(values)
     held = [_dict(card) for card in cards]
     chosen = _chosen(trace, values, unit, held)
+    called = int(trace.before.position[row]) + start if first is None else first
     before = {name: _entering(trace, name, row, start) for name in _fields(trace)}
     return {
         "title": title,
         "kind": "text" if trace.inputs.ndim == 2 else "series",
         "steps": stop - start,
-        "first": int(trace.before.position[row]) + start if first is None else first,
+        "first": called,
         "total": total,
-        "labels": _labels(trace, start, stop, first),
+        "labels": _labels(trace, row, start, stop, called),
         "layers": _layers(trace, values),
         "values": {name: packed(value) for name, value in values.items()},
         "before": {name: packed(value) for name, value in before.items()},
@@ -113,12 +114,12 @@ def _chosen(
     return name, telling(values[name])
 
 
-def _labels(trace: Trace, start: int, stop: int, first: int | None) -> list[str]:
+def _labels(trace: Trace, row: int, start: int, stop: int, called: int) -> list[str]:
     if trace.labels is not None:
         return [str(label) for label in trace.labels[start:stop]]
     if trace.inputs.ndim == 2:
-        return [str(token) for token in trace.inputs[0, start:stop]]
-    return [str(step + (first or 0)) for step in range(start, stop)]
+        return [str(token) for token in trace.inputs[row, start:stop]]
+    return [str(called + k) for k in range(stop - start)]
 
 
 def _layers(trace: Trace, values: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
