@@ -169,49 +169,50 @@ def horizon(
         raise InputError(f"{name!r} has units 0 to {width - 1}, got {chosen}")
     at = np.unique(np.linspace(0, steps - 1 - lags, max(1, starts)).round().astype(int))
 
-    def rows(values: Sequence[Any], k: int) -> Any:
-        """A row for each start and unit, k steps after the start."""
+    def found(values: Sequence[Any], k: int) -> Any:
+        """What was there k steps after each start, a row each."""
         import torch
 
-        return torch.stack([values[t + k] for t in at]).repeat_interleave(len(chosen), dim=0)
+        return torch.stack([values[t + k] for t in at])
 
-    s = {field: rows([one[field] for one in states], 0) for field in states[0]}
-    eye = _eye(width)[chosen].repeat(len(at), 1)
+    def entered(k: int) -> Fields:
+        return {field: found([one[field] for one in states], k) for field in states[0]}
 
-    def nudged(by: Array) -> Any:
+    eye = _eye(width)[chosen][:, None].expand(-1, len(at), -1)  # (nudged, starts, units)
+
+    def nudged(by: Array) -> Fields:
         def nudge(word: str, value: Array) -> Array:
             return value + by if word == own else value
 
-        return _parted(stepped(cell, p, rows(entering, 0), s, [nudge])[1])
+        return _floats(stepped(cell, p, found(entering, 0), entered(0), [nudge])[1])
 
-    floats, moved, others = _derivative(nudged, 0 * eye, eye)
-    actual = [_norms(moved[own], len(at))]
+    moved = _derivatives(nudged, 0 * eye[0], eye)
+    actual = [_norms(moved[own])]
     for k in range(1, lags + 1):
-        now = rows(entering, k)
+        now, s = found(entering, k), entered(k)
 
-        def advanced(s: Fields, now: Any = now, others: Fields = others) -> Any:
-            return _parted(cell.step(p, now, {**s, **others})[1])
+        def advanced(floats: Fields, now: Any = now, s: Fields = s) -> Fields:
+            return _floats(cell.step(p, now, {**s, **floats})[1])
 
-        floats, moved, others = _derivative(advanced, floats, moved)
-        actual.append(_norms(moved[own], len(at)))
+        moved = _derivatives(advanced, _floats(s), moved)
+        actual.append(_norms(moved[own]))
     claimed = _claimed(cell, p, own, gates, at, lags)
     left = None if claimed is None else claimed[:, chosen]
     return Horizon(name, chosen, np.stack(actual), left)
 
 
-def _parted(s: Fields) -> tuple[Fields, Fields]:
-    """Fields that have derivatives, and the others."""
-    floats = {name: value for name, value in s.items() if value.is_floating_point()}
-    return floats, {name: value for name, value in s.items() if name not in floats}
+def _floats(s: Fields) -> Fields:
+    """The fields that have derivatives."""
+    return {name: value for name, value in s.items() if value.is_floating_point()}
 
 
-def _derivative(work: Any, at: Any, along: Any) -> Any:
-    """A function's first result, its derivative in a direction, and the second result."""
+def _derivatives(work: Any, at: Any, along: Any) -> Any:
+    """A function's derivatives in many directions, which are the first axis of `along`."""
     with warnings.catch_warnings():  # torch warns of a part of its own that it uses here
         warnings.simplefilter("ignore", DeprecationWarning)
-        from torch.func import jvp
+        from torch.func import jvp, vmap
 
-        return jvp(work, (at,), (along,), has_aux=True)
+        return vmap(lambda direction: jvp(work, (at,), (direction,))[1])(along)
 
 
 def _place(executor: Executor, name: str, known: Any) -> tuple[int, str]:
@@ -271,10 +272,9 @@ def _claimed(
     return np.stack([np.linalg.norm(power, axis=0) for power in powers])
 
 
-def _norms(moved: Any, starts: int) -> np.ndarray:
-    """(starts * units, width) -> the mean over the starts of each row's norm, (units,)."""
-    norms = moved.detach().norm(dim=-1).numpy()
-    return np.asarray(norms.reshape(starts, -1).mean(axis=0))
+def _norms(moved: Any) -> np.ndarray:
+    """(nudged, starts, width) -> the mean over the starts of each one's norm, (nudged,)."""
+    return np.asarray(moved.detach().norm(dim=-1).mean(dim=-1).numpy())
 
 
 def _eye(width: int) -> Any:
