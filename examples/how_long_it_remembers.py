@@ -44,5 +44,5 @@ for label in ("Elman, R small", "GRU", "LSTM"):
           f"gates claim {np.median(half['claimed']):.0f}")  # fmt: skip
     horizon.plot(axes=right, label=label)
 right.set_ylabel("what is left of a nudge")
-right.set_title("How long a memory lasts: all units, and the middle half of them", loc="left")
+right.set_title("How long a memory lasts", loc="left")
 figure.savefig("how-long-it-remembers.png", dpi=130)
