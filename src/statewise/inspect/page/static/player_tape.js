@@ -96,7 +96,7 @@ class PlayerValues {
       drawing.replaceChildren(
         playerSvg("line", { class: "player-zero", x1: 0, x2: last - first, y1: 1, y2: 1 }),
         playerSvg("line", { class: "player-now", x1: step - first + 0.5, x2: step - first + 0.5, y1: 0, y2: 2 }),
-        playerSvg("path", { class: "player-series", d: `M${points.join("L")}` }));
+        playerSvg("path", { class: "player-series", d: points.length ? `M${points.join("L")}` : "" }));
     }
   }
 }
