@@ -398,6 +398,8 @@ def test_hands_and_keys_select(page: Reader, trace: inspect.Trace) -> None:
     assert page.ask(bounds) == ["54", "59"]
     marked = "return document.querySelectorAll('.text .selected').length"
     assert page.ask(marked) == 6
+    window = "return document.querySelector('.heat .drawing').data[0].x"
+    assert 9 in page.ask(window)
     page.chord(Keys.SHIFT, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
     assert page.ask(bounds) == ["54", "61"]
     page.chord(Keys.SHIFT, *[Keys.ARROW_LEFT] * 4)

@@ -18,7 +18,7 @@ class CurveView {
     const pick = (share, _, event, dragged) => {
       const step = Math.min(recording.steps - 1, Math.max(0, Math.floor(share * recording.steps)));
       if (!dragged) this.from = event.shiftKey ? page.anchor() : step;
-      if (dragged || event.shiftKey) page.set({ step, span: [Math.min(this.from, step), Math.max(this.from, step) + 1], from: this.from });
+      if (dragged || event.shiftKey) page.set({ step, span: [Math.min(this.from, step), Math.max(this.from, step) + 1], anchor: this.from });
       else page.move(step);
     };
     this.plot = new Plot({ label: "The series that was read; arrow keys move through it", pick, key: (event) => page.timeKey(event) });
@@ -45,7 +45,7 @@ class CurveView {
     const dots = recording.steps <= DOTS;
     const traces = Object.entries(recording.curves).map(([label, grid], k) => ({
       x: recording.labels.map((_, step) => step), y: Array.from(grid.row(0)), name: label, text: recording.labels,
-      mode: dots && k === 0 ? "lines+markers" : "lines", line: { color: k ? "--second" : "--faint", width: 1.3 },
+      mode: dots && k === 0 ? "lines+markers" : "lines", line: { color: k ? "--second" : "--faint", width: 1.3, dash: ["solid", "solid", "dot"][k] ?? "dash" },
       marker: dots && { size: 7, color: Array.from(values, (value) => tint(value / most)), line: { width: 0.8, color: tint(0) } },
       hovertemplate: "%{text}: %{y:.4~g}<extra></extra>",
     }));

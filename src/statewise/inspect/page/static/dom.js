@@ -10,6 +10,16 @@ function make(name, attributes = {}, ...children) {
   return made;
 }
 
+/** Call with a press: at once by a mouse, when lifted by a finger, which may begin to scroll. */
+function pressed(element, act) {
+  let touch = false;
+  element.addEventListener("pointerdown", (event) => {
+    touch = event.pointerType === "touch";
+    if (!touch && !event.button) act(event);
+  });
+  element.addEventListener("click", (event) => { if (touch) act(event); });
+}
+
 const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 
 /** A whole number with its thousands apart. */
@@ -26,12 +36,10 @@ function brief(number) {
 /** A number with its sign. */
 const signed = (number) => (number > 0 ? `+${brief(number)}` : brief(number));
 
-const GLYPHS = { "\n": "↵", "\t": "⇥", "": "·" };
+const SIGNS = { "\n": "↵", "\t": "⇥" };
 
-/** A label in a line: what cannot be seen has a sign of its own. */
-function glyph(label) {
-  if (label in GLYPHS) return GLYPHS[label];
-  return /^\p{Cc}$/u.test(label) ? "\u{FFFD}" : label;
-}
+/** A text in one line: what cannot be seen, or would turn what follows around, has a sign instead. */
+const inLine = (text) => text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (one) => SIGNS[one] ?? "\u{FFFD}");
 
-const inLine = (text) => [...text].map(glyph).join("");
+/** A label by itself: a mark that belongs on a letter has a circle to stand on. */
+const glyph = (label) => (label === "" ? "·" : /^\p{M}/u.test(label) ? `◌${label}` : inLine(label));

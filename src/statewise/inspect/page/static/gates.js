@@ -14,8 +14,8 @@ function rangeOf(values, about) {
     if (value < low) low = value;
     if (value > high) high = value;
   }
-  if (about === 0 && low >= 0 && high <= 1) return [0, 1];
-  if (about === 0 && low >= -1 && high <= 1) return [-1, 1];
+  const far = Math.max(high, -low);
+  if (about === 0 && far <= 1 && far >= 0.25) return [low < 0 ? -1 : 0, 1];
   return low < high ? [low, high] : [low - 1, high + 1];
 }
 
@@ -30,7 +30,8 @@ class GatesView {
       key: (event) => page.timeKey(event),
     });
     this.plot.element.append(this.labels);
-    this.strip = make("div", { class: "strip", "aria-hidden": "true", pointerdown: (event) => { if (event.target.dataset.step) page.move(Number(event.target.dataset.step)); } });
+    this.strip = make("div", { class: "strip", "aria-hidden": "true" });
+    pressed(this.strip, ({ target }) => { if (target.dataset.step) page.move(Number(target.dataset.step)); });
     this.element = make("section", { class: "panel gates", "aria-label": "Gates" },
       make("header", {}, this.title), this.plot.element, recording.kind === "text" && this.strip);
   }
@@ -62,7 +63,7 @@ class GatesView {
 
   draw(view) {
     const { from, count } = view, rows = this.rows(view), height = rows.length * (ROW + GAP);
-    const x = Array.from({ length: count }, (_, i) => from + i), labels = x.map((step) => inLine(this.recording.labels[step]));
+    const x = Array.from({ length: count }, (_, i) => from + i), labels = x.map((step) => glyph(this.recording.labels[step]));
     const layout = { height: height + TOP + FOOT, margin: { l: LEFT, r: RIGHT, t: TOP, b: FOOT }, hovermode: "x" };
     const room = this.plot.element.clientWidth - LEFT - RIGHT;
     layout.xaxis = { range: [from - 0.5, from + count - 0.5], zeroline: false, showgrid: false, anchor: "free", position: 0, ...ticksOf(this.recording, from, count, room) };
@@ -82,7 +83,7 @@ class GatesView {
     this.title.textContent = `Unit ${view.unit} of ${view.name} through time`;
     this.plot.draw(traces, layout);
     this.name(rows);
-    this.letters(view, labels);
+    if (this.recording.kind === "text") this.letters(view, labels);
   }
 
   /** What is in a row above it, its value at the cursor behind it. */

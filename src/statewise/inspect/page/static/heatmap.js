@@ -38,11 +38,11 @@ class HeatmapView {
     const { recording } = this;
     this.units = recording.width(name);
     const rows = Array.from({ length: this.units }, (_, unit) => recording.unit(name, unit));
-    const own = rows.some((row) => scaleOf(row) > 1);
+    const sizes = rows.map(largestOf), most = Math.max(...sizes), own = most > 1;
     const shown = rows.map((row) => Array.from(row.subarray(from, from + count)));
-    const z = own ? shown.map((row, unit) => { const most = scaleOf(rows[unit]); return row.map((value) => value / most); }) : shown;
+    const z = shown.map((row, unit) => { const by = own ? sizes[unit] || 1 : scaled(most); return row.map((value) => value / by); });
     const room = this.plot.element.clientWidth - LEFT - RIGHT;
-    const x = Array.from({ length: count }, (_, i) => from + i), labels = x.map((step) => inLine(recording.labels[step]));
+    const x = Array.from({ length: count }, (_, i) => from + i), labels = x.map((step) => glyph(recording.labels[step]));
     this.plot.draw([{
       type: "heatmap", x, z, text: shown, customdata: shown.map(() => labels), zmin: -1, zmax: 1, colorscale: colourScale(), showscale: false, zsmooth: false,
       hovertemplate: "unit %{y}, %{customdata}  %{text:.3~g}<extra></extra>",

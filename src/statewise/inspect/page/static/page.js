@@ -6,6 +6,7 @@ class Page {
     this.element = element;
     this.view = { ...recording.opening, step: 0, span: null, found: null, threshold: 0.3, paint: "unit", from: 0, count: 1 };
     this.asked = new Set(["size"]);
+    this.heard = new AbortController();
     this.text = recording.kind === "text" ? new TextView(recording, this) : new CurveView(recording, this);
     this.gates = new GatesView(recording, this);
     this.bar = new Toolbar(recording, this);
@@ -21,11 +22,11 @@ class Page {
     const [bar, text, gates, heat, ...aside] = this.parts.map((part) => part.element);
     const player = make("section", { class: "panel playing", "aria-label": "Step by step" });
     this.element.classList.add("statewise");
+    this.element.dataset.kind = this.recording.kind;
     this.element.replaceChildren(
       this.header(), bar,
       make("main", {}, make("div", { class: "column" }, text, gates, player, heat), make("div", { class: "column aside" }, ...aside)));
-    this.element.addEventListener("keydown", (event) => this.key(event));
-    this.heard = new AbortController();
+    (lying ? document : this.element).addEventListener("keydown", (event) => this.key(event), { signal: this.heard.signal });
     DARK.addEventListener("change", () => this.refresh("theme"), { signal: this.heard.signal });
     let width = this.element.clientWidth;
     this.watch = new ResizeObserver(() => {
@@ -182,7 +183,7 @@ class Toolbar {
     this.slider.value = view.step;
     this.slider.setAttribute("aria-valuetext", `step ${recording.first + view.step}`);
     const value = recording.value(view.name, view.step, view.unit), label = recording.labels[view.step];
-    this.now.replaceChildren(make("span", {}, `step ${whole(recording.first + view.step)}`), make("code", {}, inLine(label)),
+    this.now.replaceChildren(make("span", {}, `step ${whole(recording.first + view.step)}`), make("code", {}, glyph(label)),
       make("b", {}, brief(value)), ...this.surprise(view.step));
     if (["name", "unit", "theme", "size"].some((what) => changed.has(what))) this.paint(view);
   }

@@ -17,9 +17,13 @@ function tint(share, what = "drawn") {
 /** The palette as plotly takes it. */
 const colourScale = () => Array.from({ length: 41 }, (_, i) => [i / 40, tint(i / 20 - 1)]);
 
-/** The size that the strongest colour stands for: 1 for what lies within -1 and 1, else the largest. */
-function scaleOf(values) {
+/** The size of the value that is farthest from zero. */
+function largestOf(values) {
   let most = 0;
   for (const value of values) if (Math.abs(value) > most && Number.isFinite(value)) most = Math.abs(value);
-  return most <= 1 ? 1 : most;
+  return most;
 }
+
+/** What the strongest colour stands for: 1, unless values are larger, or all of them small. */
+const scaled = (most) => (most > 1 || (most > 0 && most < 0.25) ? most : 1);
+const scaleOf = (values) => scaled(largestOf(values));

@@ -3,7 +3,7 @@
 const LEFT = 46, RIGHT = 62;
 
 class Plot {
-  /** `pick(share, y)`: where it was pressed, from the left of the drawn area, and down in pixels. */
+  /** `pick(share, y, event, dragged)`: where it is pressed, across the drawn area, and down in pixels. */
   constructor({ label, pick, key }) {
     this.area = make("div", { class: "drawing" });
     this.line = make("div", { class: "cursor", hidden: true });
@@ -11,12 +11,12 @@ class Plot {
       this.area, this.line);
     if (key) this.element.addEventListener("keydown", key);
     if (!pick) return;
-    const place = (event) => {
+    const at = (event, dragged) => {
       const box = this.area.getBoundingClientRect(), x = (event.clientX - box.left - LEFT) / (box.width - LEFT - RIGHT);
-      return [x, event.clientY - box.top, event];
+      pick(x, event.clientY - box.top, event, dragged);
     };
-    this.element.addEventListener("pointerdown", (event) => { if (!event.button) pick(...place(event), false); });
-    this.element.addEventListener("pointermove", (event) => { if (event.buttons && event.pointerType === "mouse") pick(...place(event), true); });
+    pressed(this.element, (event) => at(event, false));
+    this.element.addEventListener("pointermove", (event) => { if (event.buttons && event.pointerType === "mouse") at(event, true); });
   }
 
   draw(traces, layout) {

@@ -12,7 +12,7 @@ class SelectionView {
     };
     const bounds = () => {
       const [start, stop] = [this.start, this.stop].map((field) => Number(field.value) - recording.first);
-      if (start >= 0 && stop >= start && stop < recording.steps) page.set({ span: [start, stop + 1], from: start, step: stop });
+      if (start >= 0 && stop >= start && stop < recording.steps) page.set({ span: [start, stop + 1], anchor: start, step: stop });
       else this.update(page.view, new Set(["span"]));
     };
     this.start = number("First step of the selection", recording.first, bounds);
@@ -66,7 +66,7 @@ class SelectionView {
   passage(start, stop, around) {
     const { labels, steps, kind } = this.recording;
     if (kind !== "text") return make("span", {}, stop - start > 1 ? `${labels[start]} to ${labels[stop - 1]}` : labels[start]);
-    const text = (a, b) => labels.slice(Math.max(0, a), Math.min(b, steps)).map(glyph).join("");
+    const text = (a, b) => inLine(labels.slice(Math.max(0, a), Math.min(b, steps)).join(""));
     const long = stop - start > 60;
     const within = long ? [text(start, start + 40), "…", text(stop - 15, stop)].join("") : text(start, stop);
     return make("code", {}, text(start - around, start).padStart(around), make("mark", {}, within), text(stop, stop + Math.max(0, around - (stop - start) / 2)));

@@ -14,11 +14,11 @@ class TextView {
       class: "text", tabindex: "0", role: "textbox", "aria-readonly": "true", "aria-multiline": "true",
       "aria-label": "The text that was read", "aria-describedby": "text-keys",
       keydown: (event) => this.key(event),
-      pointerdown: (event) => this.down(event),
       pointermove: (event) => this.over(event),
       pointerleave: () => this.hint(null),
     });
-    addEventListener("pointerup", () => { this.from = undefined; });
+    pressed(this.body, (event) => this.down(event));
+    addEventListener("pointerup", () => { this.from = undefined; }, { signal: page.heard.signal });
     const leaves = Math.ceil(recording.steps / LEAF);
     const turn = (by, label) => make("button", { type: "button", click: () => page.move(Math.min(Math.max(0, this.leaf + by), leaves - 1) * LEAF) }, label);
     this.where = make("span");
@@ -50,8 +50,8 @@ class TextView {
 
   down(event) {
     const step = this.stepAt(event);
-    if (step === null || event.button) return;
-    if (event.pointerType === "mouse") this.from = event.shiftKey ? this.page.anchor() : step;
+    if (step === null) return;
+    this.from = event.shiftKey ? this.page.anchor() : step;
     this.page.move(step, event.shiftKey);
   }
 
@@ -59,7 +59,7 @@ class TextView {
     const step = this.stepAt(event);
     this.hint(event.pointerType === "mouse" ? step : null);
     if (step === null || this.from === undefined || !event.buttons) return;
-    this.page.set({ step, span: [Math.min(this.from, step), Math.max(this.from, step) + 1], from: this.from });
+    this.page.set({ step, span: [Math.min(this.from, step), Math.max(this.from, step) + 1], anchor: this.from });
   }
 
   hint(step) {
