@@ -4,7 +4,7 @@ const PLAYER_COLUMN = 17; // the width of a step
 const PLAYER_MARGIN = 20; // left of the first, for names
 
 /** A label as it is read: a space has a sign too. */
-const playerLabel = (label) => (label === " " ? "␣" : inLine(label));
+const playerLabel = (label) => (label === " " ? "␣" : glyph(label));
 
 /** The steps around one, of which as many are shown as there is room for. */
 function playerWindow(step, steps, width) {
