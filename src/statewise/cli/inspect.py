@@ -21,6 +21,10 @@ from statewise.inspect.subject import memory, suggestion
 
 LAGS, FOLLOWED, NUDGED = 64, 500, 256
 """The memory horizon: how long nudges are followed, in how many first steps, of how many units."""
+CANDIDATES = 3
+"""How many units are held to see what they do, for each card that is made."""
+CLEAR = 0.2
+"""By how much a unit follows a label beyond the control task, to be called a unit of that label."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,9 @@ def _unit(look: Stretch, text: str, names: list[str]) -> tuple[str, int]:
 def _cards(
     look: Stretch, names: list[str], unit: tuple[str, int] | None, options: Options
 ) -> list[Card]:
-    """Cards of the units that follow something most closely, and first of the one asked for."""
+    """Cards of the units that follow something most closely: first the one that is asked for, then
+    those that the model uses for what they follow.
+    """
     layers = dict.fromkeys(name.partition(".")[0] for name in names)
     memories = [name for layer in layers if (name := _memory(names, layer)) is not None]
     if options.cards < 1 or not memories:
@@ -128,14 +134,24 @@ def _cards(
         )
 
     every = [card for name in memories for card in explained(name, None, False)]
-    chosen = ([] if unit is None else [unit]) + [(one.name, one.unit) for one in _telling(every)]
-    wanted = list(dict.fromkeys(chosen))[: options.cards]
+    asked = [] if unit is None else [unit]
+    telling = [(one.name, one.unit) for one in _telling(every)[: CANDIDATES * options.cards]]
+    wanted = list(dict.fromkeys([*asked, *telling]))
     found = {
         (card.name, card.unit): card
         for name in dict.fromkeys(name for name, _ in wanted)
         for card in explained(name, [number for own, number in wanted if own == name], True)
     }
-    return [found[one] for one in wanted]
+    wanted.sort(key=lambda one: (one != unit, not _used(found[one])))
+    return [found[one] for one in wanted[: options.cards]]
+
+
+def _used(card: Card) -> bool:
+    """Whether ablating the unit is felt where the label is that it clearly follows."""
+    felt = [one["label"] for effect in card.effects[:1] for one in effect.where]
+    return any(
+        one["label"] in felt and one["score"] > one["control"] + CLEAR for one in card.labels[:1]
+    )
 
 
 def _memory(names: list[str], layer: str) -> str | None:

@@ -16,6 +16,7 @@ class TextView {
       keydown: (event) => this.key(event),
       pointermove: (event) => this.over(event),
       pointerleave: () => this.hint(null),
+      scroll: () => this.hint(null),
     });
     pressed(this.body, (event) => this.down(event));
     addEventListener("pointerup", () => { this.from = undefined; }, { signal: page.heard.signal });
