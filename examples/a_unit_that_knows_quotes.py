@@ -22,9 +22,9 @@ def speech(sentences: int) -> str:
 
 
 model = sw.TextModel([sw.LSTM(12)], width=12)
-model.fit(speech(200), epochs=12, lanes=8, chunk=60, learning_rate=1e-2)
+model.fit(speech(200), epochs=10, lanes=8, chunk=60, learning_rate=1e-2)
 
-text = speech(60)
+text = speech(40)
 cards = inspect.explain_units(model, text)
 
 

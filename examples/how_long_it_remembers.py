@@ -22,10 +22,10 @@ def model(cell: sw.Cell, gain: float = 1.0) -> sw.nn.Model:
 
 
 models = {
-    "Elman, R small": model(sw.Elman(32), 0.8),
-    "Elman, R large": model(sw.Elman(32), 1.3),
-    "GRU": model(sw.GRU(32)),
-    "LSTM": model(sw.LSTM(32, forget_bias=sw.Chrono(100))),
+    "Elman, R small": model(sw.Elman(16), 0.8),
+    "Elman, R large": model(sw.Elman(16), 1.3),
+    "GRU": model(sw.GRU(16)),
+    "LSTM": model(sw.LSTM(16, forget_bias=sw.Chrono(100))),
 }
 
 figure = Figure(figsize=(12, 4.6), layout="constrained")
@@ -38,11 +38,11 @@ for label, one in models.items():
     found.plot([memory], axes=left, label=label)
 
 for label in ("Elman, R small", "GRU", "LSTM"):
-    horizon = inspect.horizon(models[label], x, lags=60)
+    horizon = inspect.horizon(models[label], x, lags=60, starts=2)
     half = horizon.steps(0.5)
     print(f"{label:16} half of a nudge is left for {np.median(half['actual']):.0f} steps, and the "
           f"gates claim {np.median(half['claimed']):.0f}")  # fmt: skip
     horizon.plot(axes=right, label=label)
 right.set_ylabel("what is left of a nudge")
-right.set_title("How long a memory lasts: all units, and the middle half of them", loc="left")
+right.set_title("How long a memory lasts", loc="left")
 figure.savefig("how-long-it-remembers.png", dpi=130)

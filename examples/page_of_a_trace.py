@@ -16,7 +16,7 @@ from statewise import inspect
 RHYME = 'one, two, three, "once I caught a fish alive", six, seven, "then I let it go again".\n'
 
 model = sw.TextModel([sw.LSTM(32)], width=16)
-model.fit(RHYME * 50, epochs=10, lanes=4, chunk=86, learning_rate=1e-2)
+model.fit(RHYME * 50, epochs=8, lanes=4, chunk=86, learning_rate=1e-2)
 
 text = RHYME * 3
 trace = inspect.record(model, text, names="*")

@@ -42,9 +42,10 @@ class Leaky(sw.Cell):
 LAYERS = [
     sw.LSTM(4), sw.GRU(4), sw.GRU(4, reset="before", activation="softsign"), sw.Elman(4, "relu"),
     sw.Residual(sw.LSTM(4)), sw.LSTM(4, coupled=True), sw.Residual(sw.Zoneout(sw.GRU(4))), Leaky(4),
+    sw.LSTM(4, projection=3),
 ]  # fmt: skip
 DRAWN = {"LSTM": (0, 4), "GRU": (1, 2), "Elman": (3,)}
-PLAIN = {5: "ifgoch", 6: "rznhy", 7: "h"}
+PLAIN = {5: "ifgoch", 6: "rznhy", 7: "h", 8: "ifgoch"}
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +161,9 @@ def test_other_cells_get_no_false_diagram(window: Chrome, trace: inspect.Trace, 
     for name in PLAIN[layer]:
         near(shown[name], trace.unit(f"{layer}.{name}", 2))
     assert not window.find_elements(By.CSS_SELECTOR, ".player-diagram")
+    window.execute_script("player.set({unit: 3})")  # which the projected h lacks
+    last = window.find_element(By.CSS_SELECTOR, ".player-values > :last-child b").text
+    assert (last == "\u2013") == (layer == 8)
 
 
 def said(window: Chrome, phase: int | None = None) -> str:
@@ -255,7 +259,7 @@ def test_what_is_no_number_breaks_nothing(window: Chrome) -> None:
             window.execute_script("for (let k = 0; k <= player.last; k++) player.at(4, k, 0.5)")
         window.execute_script("player.set({layer: 0}); player.go(2)")
         assert "new c" in window.find_element(By.CSS_SELECTOR, ".player-sums").text
-        assert "–" in window.find_element(By.CSS_SELECTOR, "[data-part=c]").text  # noqa: RUF001
+        assert "\u2013" in window.find_element(By.CSS_SELECTOR, "[data-part=c]").text
     finally:
         window.execute_script("player.recording = whole")
 

@@ -26,15 +26,18 @@ class HorizonView {
     }));
     this.plot.draw(traces, {
       height: 190, margin: { l: LEFT, r: 10, t: 6, b: 22 },
-      xaxis: { zeroline: false, showgrid: false, nticks: 6 }, yaxis: { type: "log", exponentformat: "power", dtick: this.decades() },
+      xaxis: { zeroline: false, showgrid: false, nticks: 6 }, yaxis: { type: "log", ...this.ticks() },
     });
   }
 
-  /** How far apart the ticks are, in powers of ten; for less than that, 1, 2 and 5 of each. */
-  decades() {
+  /** Where the ticks are: at powers of ten; for few of those, at 1, 2 and 5 of each. */
+  ticks() {
     const all = Object.values(this.horizon.curves).flat().filter((value) => value > 0);
-    const span = Math.log10(Math.max(...all) / Math.min(...all));
-    return span < 1.5 ? "D2" : Math.ceil(span / 4);
+    const low = Math.log10(Math.min(...all)), high = Math.log10(Math.max(...all));
+    if (high - low >= 1.5) return { exponentformat: "power", dtick: Math.ceil((high - low) / 4) };
+    const powers = Array.from({ length: Math.ceil(high) - Math.floor(low) + 1 }, (_, k) => 10 ** (Math.floor(low) + k));
+    const tickvals = powers.flatMap((power) => [1, 2, 5].map((times) => times * power));
+    return { tickvals, ticktext: tickvals.map(brief) };
   }
 
   /** Of the whole, and of the unit that is looked at where it is among those nudged. */

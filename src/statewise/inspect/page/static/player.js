@@ -305,5 +305,5 @@ function playerSpoken({ kind, labels, series }, step) {
   const label = labels[step];
   if (kind === "series") return series ? `${label} (${playerNumber(series[step])})` : label;
   const named = { " ": "a space", "\n": "a line end", "\t": "a tab", "": "a part of a character" }[label];
-  return named ?? `“${label}”`;
+  return named ?? `“${glyph(label)}”`;
 }

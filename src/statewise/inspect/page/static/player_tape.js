@@ -4,7 +4,7 @@ const PLAYER_COLUMN = 17; // the width of a step
 const PLAYER_MARGIN = 20; // left of the first, for names
 
 /** A label as it is read: a space has a sign too. */
-const playerLabel = (label) => (label === " " ? "␣" : inLine(label));
+const playerLabel = (label) => (label === " " ? "␣" : glyph(label));
 
 /** The steps around one, of which as many are shown as there is room for. */
 function playerWindow(step, steps, width) {
@@ -96,7 +96,7 @@ class PlayerValues {
       drawing.replaceChildren(
         playerSvg("line", { class: "player-zero", x1: 0, x2: last - first, y1: 1, y2: 1 }),
         playerSvg("line", { class: "player-now", x1: step - first + 0.5, x2: step - first + 0.5, y1: 0, y2: 2 }),
-        playerSvg("path", { class: "player-series", d: `M${points.join("L")}` }));
+        playerSvg("path", { class: "player-series", d: points.length ? `M${points.join("L")}` : "" }));
     }
   }
 }
