@@ -3,6 +3,10 @@
 
 #include "kernels.h"
 
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
 #define STATEWISE_QUOTED(name) #name
 #define STATEWISE_TEXT(name) STATEWISE_QUOTED(name)
 #define STATEWISE_JOINED(name) table_##name

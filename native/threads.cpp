@@ -146,7 +146,8 @@ Shared& shared() {
 }
 
 int default_threads() {
-  const int cores = int(std::thread::hardware_concurrency());
+  // Asked once: it reads a file, which takes longer than a small step.
+  static const int cores = int(std::thread::hardware_concurrency());
   return cores < 1 ? 1 : cores > 8 ? 8 : cores;
 }
 

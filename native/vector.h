@@ -53,39 +53,60 @@ INLINE float sum(vf v) {
   return lanes[0];
 }
 
-INLINE vf absolute(vf x) { return (vf)((vi)x & 0x7fffffff); }
+// NaN stays NaN: the machine's comparison gives its second operand then.
+#if STATEWISE_WIDTH == 16
+INLINE vf at_least(float low, vf x) { return (vf)_mm512_max_ps((__m512)splat(low), (__m512)x); }
+INLINE vf at_most(float high, vf x) { return (vf)_mm512_min_ps((__m512)splat(high), (__m512)x); }
+#elif STATEWISE_WIDTH == 8
+INLINE vf at_least(float low, vf x) { return (vf)_mm256_max_ps((__m256)splat(low), (__m256)x); }
+INLINE vf at_most(float high, vf x) { return (vf)_mm256_min_ps((__m256)splat(high), (__m256)x); }
+#elif defined(__SSE2__)
+INLINE vf at_least(float low, vf x) { return (vf)_mm_max_ps((__m128)splat(low), (__m128)x); }
+INLINE vf at_most(float high, vf x) { return (vf)_mm_min_ps((__m128)splat(high), (__m128)x); }
+#else
+INLINE vf at_least(float low, vf x) { return x < low ? splat(low) : x; }
+INLINE vf at_most(float high, vf x) { return x > high ? splat(high) : x; }
+#endif
 
-// e^x. Comparisons are written so that NaN stays NaN. The result is scaled by 2^n in two steps,
-// so that it goes through the denormals to zero and up to infinity.
-INLINE vf exponential(vf x) {
-  x = x < -104.0f ? splat(-104.0f) : x;
-  x = x > 89.0f ? splat(89.0f) : x;
+// e^x for x from -104 to 89, as 2^n p. The exponent of 2^n is made larger by `shift`, which is in
+// its place in a float already, and `scale` makes up for that: so the result goes through the
+// denormals to zero and up to infinity. The polynomial is within 1.1e-7 of e^r, where |r| < ln(2) / 2.
+INLINE vf power(vf x, vi shift, vf scale) {
   const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number
-  vf shifted = x * 1.44269504088896341f + magic;
-  vf n = shifted - magic;
+  const vf shifted = x * 1.44269504088896341f + magic;
+  const vf n = shifted - magic;
   vf r = x - n * 0.693359375f;
   r = r - n * -2.12194440e-4f;
-  vf p = r * 1.9875691500e-4f + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * (r * r) + (r + 1.0f);
-  vi whole = (vi)shifted - 0x4b400000;
-  vi first = whole >> 1;
-  vi second = whole - first;
-  return p * (vf)((first + 127) << 23) * (vf)((second + 127) << 23);
+  vf p = r * 8.312502875e-3f + 4.189033061e-2f;
+  p = p * r + 1.66671157e-1f;
+  p = p * r + 4.99992311e-1f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+#if STATEWISE_WIDTH == 16
+  return (vf)_mm512_scalef_ps((__m512)p, (__m512)n);
+#else
+  return p * (vf)(((vi)shifted << 23) + shift) * scale;
+#endif
+}
+
+constexpr int32_t exponent_one = 1 << 23;
+
+INLINE vf exponential(vf x) {
+  const vi rising = x > 0.0f;
+  const vi shift = rising ? vi{} + 126 * exponent_one : vi{} + 191 * exponent_one;
+  return power(at_most(89.0f, at_least(-104.0f, x)), shift, rising ? splat(2.0f) : splat(0x1p-64f));
 }
 
 INLINE vf sigmoid(vf x) {
-  vf e = exponential(-absolute(x));
+  const vf falling = (vf)((vi)x | (int32_t)0x80000000);  // -|x|
+  const vf e = power(at_least(-104.0f, falling), vi{} + 191 * exponent_one, splat(0x1p-64f));
   return (x < 0.0f ? e : splat(1.0f)) / (1.0f + e);
 }
 
-// A quotient of polynomials, as in Eigen and XLA; beyond 7.9 it would stop just short of 1.
+// A quotient of polynomials, as in Eigen and XLA. It comes to 1 exactly where x is held.
 INLINE vf hyperbolic(vf x) {
-  const vf size = absolute(x);
-  const vf c = size > 8.0f ? splat(8.0f) : x;
+  constexpr float most = 7.96357203f;
+  const vf c = at_most(most, at_least(-most, x));
   const vf z = c * c;
   vf p = z * -2.76076847742355e-16f + 2.00018790482477e-13f;
   p = p * z - 8.60467152213735e-11f;
@@ -96,6 +117,5 @@ INLINE vf hyperbolic(vf x) {
   vf q = z * 1.19825839466702e-06f + 1.18534705686654e-04f;
   q = q * z + 2.26843463243900e-03f;
   q = q * z + 4.89352518554385e-03f;
-  const vf one = (vf)(((vi)x & (int32_t)0x80000000) | 0x3f800000);
-  return size > 7.9f ? one : c * (p / q);
+  return c * (p / q);
 }
