@@ -112,8 +112,8 @@ def exam(
     ] = None,
     cells: Annotated[str, typer.Option(help="of elman, lstm, gru")] = "elman,lstm,gru",
     seeds: Annotated[int, typer.Option(help="trainings of each")] = 3,
-    units: Annotated[int, typer.Option(help="of the one layer")] = 16,
-    seconds: Annotated[float, typer.Option(help="of each training, at most")] = 20.0,
+    units: Annotated[int, typer.Option(help="of the one layer")] = 32,
+    seconds: Annotated[float, typer.Option(help="of each training, at most")] = 30.0,
     jobs: Annotated[int, typer.Option(help="processes at once; -1: one on each core")] = -1,
     json: Annotated[bool, typer.Option("--json", help="print every training as JSON")] = False,
 ) -> None:
