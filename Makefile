@@ -65,6 +65,7 @@ bench-serve: install
 bench-text: install
 	$(BIN)/pip install --quiet --constraint constraints.txt onnx onnxruntime
 	$(BIN)/python benchmarks/text.py
+	$(BIN)/python benchmarks/writing.py
 
 # The kernels' tests with memory and arithmetic checked; a second build, beside the installed one.
 sanitize: install

@@ -73,35 +73,37 @@ def _stacked(array: np.ndarray, gates: tuple[int, ...], units: int) -> np.ndarra
 
 
 def text_step(hand: Any) -> Callable[[np.ndarray, list[np.ndarray]], list[np.ndarray]]:
-    """One step of a model of text with LSTM layers, as one graph: (token (1, 1), the h and c of
-    each layer) -> scores and the same again.
+    """One step of a model of text, as one graph: (token (1, 1), the h of each layer, and the c of
+    LSTM layers) -> scores and the same again.
     """
     import onnxruntime
     from onnx import TensorProto, helper, numpy_helper
 
     arrays = {name: own.detach().numpy() for name, own in hand.state_dict().items()}
-    units, layers = hand.lstm.hidden_size, hand.lstm.num_layers
+    units, layers, cell = hand.rnn.hidden_size, hand.rnn.num_layers, hand.rnn.mode
     held = {"E": arrays["table.weight"], "V": np.ascontiguousarray(arrays["linear.weight"].T)}
     held["v"] = arrays["linear.bias"]
     nodes = [helper.make_node("Gather", ["E", "token"], ["x0"])]
     ends = []
     for layer in range(layers):
         for name, own in (("W", "weight_ih"), ("R", "weight_hh")):
-            array = arrays[f"lstm.{own}_l{layer}"]
-            held[f"{name}{layer}"] = _stacked(array, GATES["LSTM"], units)[None]
+            array = arrays[f"rnn.{own}_l{layer}"]
+            held[f"{name}{layer}"] = _stacked(array, GATES[cell], units)[None]
         biases = [
-            _stacked(arrays[f"lstm.{own}_l{layer}"], GATES["LSTM"], units)
+            _stacked(arrays[f"rnn.{own}_l{layer}"], GATES[cell], units)
             for own in ("bias_ih", "bias_hh")
         ]
         held[f"b{layer}"] = np.concatenate(biases)[None]
-        ends += [f"h{layer}_end", f"c{layer}_end"]
+        own_ends = [f"{name}{layer}_end" for name in ("hc" if cell == "LSTM" else "h")]
+        ends += own_ends
         parts = [f"{name}{layer}" for name in ("x", "W", "R", "b")]
         nodes += [
             helper.make_node(
-                "LSTM",
-                [*parts, "", f"h{layer}", f"c{layer}"],
-                [f"y{layer}", *ends[-2:]],
+                cell,
+                [*parts, "", *(name.removesuffix("_end") for name in own_ends)],
+                [f"y{layer}", *own_ends],
                 hidden_size=units,
+                **({"linear_before_reset": 1} if cell == "GRU" else {}),
             ),
             helper.make_node("Squeeze", [f"y{layer}", "axis"], [f"x{layer + 1}"]),
         ]

@@ -5,8 +5,6 @@ vectors of 64, two LSTM layers of 256, a linear output; 32 lanes, chunks of 128 
 at 2e-3, clipping at norm 1. Their turns alternate in one process: `fit` runs some chunks, then the
 loop by hand runs for as many seconds. Both are measured on the last 5% of the text after each turn,
 off the clock, and the curves are drawn in text.png in --out.
-
-Then each writes from its weights, in turns, one character at a time: tokens a second, medians.
 """
 
 from __future__ import annotations
@@ -17,19 +15,15 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
-import onnx_peer
 import statewise as sw
 from statewise import kernels
 from statewise.text import Vocabulary
-from statewise.text.generation import Generation, Sampling
-from statewise.types import Array
 
 WIDTH, UNITS, LANES, CHUNK, RATE = 64, 256, 32, 128, 2e-3
 TURN = 24
@@ -37,25 +31,31 @@ TURN = 24
 
 
 class ByHand(nn.Module):
-    """The same model with torch's own layers."""
+    """A text model with torch's own layers and the weights of a statewise model."""
 
-    def __init__(self, size: int, arrays: dict[str, Array]) -> None:
+    def __init__(self, model: sw.nn.Model) -> None:
         super().__init__()
+        cells = model.architecture.layers
+        kind = nn.LSTM if isinstance(cells[0], sw.LSTM) else nn.GRU
+        size = model.architecture.width
         self.table = nn.Embedding(size, WIDTH)
-        self.lstm = nn.LSTM(WIDTH, UNITS, 2, batch_first=True)
+        self.rnn = kind(WIDTH, UNITS, len(cells), batch_first=True)
         self.linear = nn.Linear(UNITS, size)
+        arrays = model.weights()
         with torch.no_grad():
             self.table.weight.copy_(arrays["inputs.E"])
-            for layer in range(2):
-                getattr(self.lstm, f"weight_ih_l{layer}").copy_(arrays[f"{layer}.W"])
-                getattr(self.lstm, f"weight_hh_l{layer}").copy_(arrays[f"{layer}.R"])
-                getattr(self.lstm, f"bias_ih_l{layer}").copy_(arrays[f"{layer}.b"])
-                getattr(self.lstm, f"bias_hh_l{layer}").zero_()
+            for layer in range(len(cells)):
+                getattr(self.rnn, f"weight_ih_l{layer}").copy_(arrays[f"{layer}.W"])
+                getattr(self.rnn, f"weight_hh_l{layer}").copy_(arrays[f"{layer}.R"])
+                getattr(self.rnn, f"bias_ih_l{layer}").copy_(arrays[f"{layer}.b"])
+                second = getattr(self.rnn, f"bias_hh_l{layer}").zero_()
+                if f"{layer}.m" in arrays:
+                    second[2 * UNITS :] = arrays[f"{layer}.m"]
             self.linear.weight.copy_(arrays["outputs.W"])
             self.linear.bias.copy_(arrays["outputs.b"])
 
     def forward(self, x, state=None):  # type: ignore[no-untyped-def]
-        h, state = self.lstm(self.table(x), state)
+        h, state = self.rnn(self.table(x), state)
         return self.linear(h), state
 
     def learner(self, ids: np.ndarray) -> Callable[[float], int]:
@@ -99,13 +99,13 @@ def bits(run: Callable[[torch.Tensor], torch.Tensor], ids: np.ndarray) -> float:
 
 def learning(
     ids: np.ndarray, held_out: np.ndarray, size: int, minutes: float
-) -> tuple[sw.nn.Model, ByHand, list[tuple[float, float, float]]]:
+) -> list[tuple[float, float, float]]:
     """Both learn in turns; (seconds, bits of fit, bits by hand) after each."""
     arch = sw.Architecture(
         sw.Tokens(size, WIDTH), [sw.LSTM(UNITS), sw.LSTM(UNITS)], sw.Linear(size, remember=True)
     )
     model = sw.nn.Model(arch, seed=0)
-    hand = ByHand(size, model.weights())
+    hand = ByHand(model)
     learn = hand.learner(ids)
     curve: list[tuple[float, float, float]] = []
     chunks = [0, 0]
@@ -135,7 +135,7 @@ def learning(
         progress=False,
     )
     print(f"chunks in the same time: {chunks[0] / chunks[1]:.2f} times those by hand")
-    return model.eval(), hand.eval(), curve
+    return curve
 
 
 def draw(curve: list[tuple[float, float, float]], path: Path) -> None:
@@ -157,78 +157,8 @@ def draw(curve: list[tuple[float, float, float]], path: Path) -> None:
     pyplot.close(figure)
 
 
-def writing(model: sw.nn.Model, hand: ByHand, length: int = 1000, turns: int = 7) -> None:
-    """Characters a second, in turns."""
-    arrays = {name: own.detach().numpy().copy() for name, own in model.weights().items()}
-    ours = {
-        f"statewise {weights}": sw.runtime.Model(model.architecture, arrays, weights=weights)
-        for weights in ("float32", "bfloat16")
-    }
-    runs: dict[str, Callable[[], object]] = {
-        name: lambda own=own: list(Generation(own, own.initial_state(1), length, Sampling(seed=0)))
-        for name, own in ours.items()
-    }
-    runs["the step alone, float32"] = lambda: steps_alone(ours["statewise float32"], length)
-    runs["the draws alone"] = lambda: draws_alone(model.architecture.width, length)
-    runs["torch by hand"] = lambda: by_hand(hand, length)
-    if onnx_peer.version() != "not installed":
-        runs[f"onnxruntime {onnx_peer.version()}"] = onnx(hand, length)
-    taken: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(turns):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            taken[name].append(time.perf_counter() - start)
-    print(f"\nwriting, one row, {torch.get_num_threads()} threads, {kernels.isa()}")
-    print(f"{'':28}{'tokens/s':>10}{'us each':>10}")
-    for name, own in taken.items():
-        each = median(own) / length
-        print(f"{name:28}{1 / each:10,.0f}{1e6 * each:10.1f}")
-
-
-def steps_alone(model: sw.runtime.Model, length: int) -> None:
-    """The model's steps without drawing."""
-    state, token = model.initial_state(1), np.array([1])
-    for _ in range(length):
-        _, state = model.step(token, state)
-
-
-def draws_alone(size: int, length: int) -> None:
-    """Drawing without the model's steps."""
-    from statewise.text.generation import Sampler
-
-    sampler, outputs = Sampler(Sampling(seed=0)), np.zeros((1, size), np.float32)
-    for _ in range(length):
-        sampler(outputs)
-
-
-@torch.inference_mode()
-def by_hand(hand: ByHand, length: int) -> None:
-    """The usual loop: one step, softmax, multinomial."""
-    token, state = torch.tensor([[1]]), None
-    for _ in range(length):
-        y, state = hand(token, state)
-        token = torch.multinomial(functional.softmax(y[:, -1], dim=-1), 1)
-
-
-def onnx(hand: ByHand, length: int) -> Callable[[], None]:
-    """The whole model as one ONNX graph, stepped with NumPy's draws."""
-    step = onnx_peer.text_step(hand)
-    rng = np.random.default_rng(0)
-
-    def run() -> None:
-        token = np.array([[1]])
-        state = [np.zeros((1, 1, UNITS), np.float32) for _ in range(4)]
-        for _ in range(length):
-            y, *state = step(token, state)
-            noise = rng.standard_exponential(y.shape[-1], dtype=np.float32)
-            token = np.array([[(y.ravel() - np.log(noise)).argmax()]])
-
-    return run
-
-
 def main() -> None:
-    """Print the tables and draw the picture."""
+    """Print the table and draw the picture."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=1.0, help="of training, for each")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -242,9 +172,8 @@ def main() -> None:
     ids = vocabulary.encode(text)
     cut = int(0.95 * len(ids))
     print(f"torch {torch.__version__}, {options.threads} threads, {kernels.isa()}")
-    model, hand, curve = learning(ids[:cut], ids[cut:], len(vocabulary), options.minutes)
+    curve = learning(ids[:cut], ids[cut:], len(vocabulary), options.minutes)
     draw(curve, options.out / "text.png")
-    writing(model, hand)
 
 
 if __name__ == "__main__":

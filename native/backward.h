@@ -87,10 +87,9 @@ static void elman_back(const CellWeights& w, const BackRows& rows, i64 first, i6
   for (i64 i = 0; i < rows.count; ++i)
     for (i64 unit = first; unit < last; unit += V) {
       const i64 n = w.units - unit;
-      const float* saved = rows.saved[i] + unit;
       float* gates = rows.gates[i] + unit;
-      const vf kept = load(saved), dh = gradient(rows, i, unit, n);
-      const vf da = w.relu ? (kept <= 0.0f ? vf{} : dh) : dh * (1.0f - kept * kept);
+      const vf h = load(rows.h[i] + unit, n), dh = gradient(rows, i, unit, n);
+      const vf da = w.relu ? (h <= 0.0f ? vf{} : dh) : dh * (1.0f - h * h);
       store(gates, only(da, n));
     }
 }

@@ -94,6 +94,76 @@ nb::object NamedProgram::plain(nb::handle x, nb::handle arrays, nb::handle posit
   return nb::make_tuple(y, after, moved);
 }
 
+namespace {
+
+// The first of the largest, or the first that is not a number, as NumPy has it.
+i64 largest(const float* outputs, const float* noise, i64 count) {
+  i64 found = 0;
+  float most = outputs[0] + noise[0];
+  for (i64 i = 1; i < count && most == most; ++i) {
+    const float score = outputs[i] + noise[i];
+    if (score > most || score != score) {
+      most = score;
+      found = i;
+    }
+  }
+  return found;
+}
+
+}  // namespace
+
+// Steps that read what they draw: the largest of the last outputs and noise (steps, rows, tokens).
+// Every field after every step comes back. None where anything is not plainly as expected.
+nb::object NamedProgram::sample(nb::handle noise, nb::handle arrays) {
+  if (!program.embeds || program.width > program.inputs || !PyDict_CheckExact(arrays.ptr()) ||
+      !fits(noise.ptr(), NPY_FLOAT32, {-1, -1, program.width}))
+    return nb::none();
+  const i64 steps = length(noise, 0), rows = length(noise, 1), size = program.width;
+  std::vector<StepState> states(units_.size());
+  const float* last = nullptr;
+  float* outputs = nullptr;
+  nb::dict after;
+  for (const Field& field : fields_) {
+    if (field.layer == carried) continue;
+    const i64 units = field_width(field);
+    PyObject* before = PyDict_GetItem(arrays.ptr(), field.name.ptr());
+    if (!before || !fits(before, NPY_FLOAT32, {rows, units})) return nb::none();
+    nb::object made = new_floats({steps, rows, units});
+    seal(made.ptr());
+    after[field.name] = made;
+    if (field.layer == output) {
+      last = data<float>(before);
+      outputs = data<float>(made.ptr());
+      continue;
+    }
+    StepState& state = states[std::size_t(field.layer)];
+    (field.cell ? state.c : state.h) = data<float>(before);
+    (field.cell ? state.c_out : state.h_out) = data<float>(made.ptr());
+    (field.cell ? state.stride_c : state.stride_h) = units;
+  }
+  if (!outputs) return nb::none();
+  npy_intp lengths[2] = {steps, rows};
+  nb::object drawn = nb::steal(PyArray_SimpleNew(2, lengths, NPY_INT64));
+  if (!drawn) throw nb::python_error();
+  i64* tokens = data<i64>(drawn.ptr());
+  const float* added = data<float>(noise.ptr());
+  run(double(rows * steps), [&] {
+    for (i64 t = 0; t < steps; ++t, tokens += rows, outputs += rows * size) {
+      for (i64 row = 0; row < rows; ++row, last += size, added += size)
+        tokens[row] = largest(last, added, size);
+      program.step({rows, nullptr, tokens, nullptr, states.data(), outputs});
+      last = outputs;
+      for (StepState& state : states) {
+        state.h = state.h_out;
+        state.h_out += rows * state.stride_h;
+        state.c = state.c_out;
+        if (state.c) state.c_out += rows * state.stride_c;
+      }
+    }
+  });
+  return nb::make_tuple(drawn, after);
+}
+
 nb::object NamedProgram::call(nb::handle x, nb::handle arrays, nb::handle initial,
                               nb::handle reset, nb::handle lengths) {
   CallJob job{};
@@ -174,6 +244,7 @@ void bind_program(nb::module_& module) {
            nb::arg("position").none())
       .def("unroll", &NamedProgram::unroll, nb::arg("x").none(), nb::arg("arrays").none(),
            nb::arg("position").none())
+      .def("sample", &NamedProgram::sample, nb::arg("noise").none(), nb::arg("arrays").none())
       .def("call", &NamedProgram::call, nb::arg("x"), nb::arg("arrays"), nb::arg("initial").none(),
            nb::arg("reset").none(), nb::arg("lengths").none())
       .def("step_slots", &NamedProgram::step_slots);

@@ -133,7 +133,7 @@ static void elman(const CellWeights& w, const StepRows& rows, i64 first, i64 las
           const vf a = sums[r * w.R.vectors + j];
           const vf h = w.relu ? (a <= 0.0f ? vf{} : a) : hyperbolic(a);
           store(rows.h_out[i + r] + unit, h, n);
-          if (rows.save) store(rows.gates[i + r] + unit, w.relu ? a : h);
+          if (rows.save) store(rows.gates[i + r] + unit, a);
         }
     }
 }

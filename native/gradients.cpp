@@ -23,13 +23,13 @@ struct Shared {
 };
 
 struct StepPointers {
-  std::vector<const float*> dy, c, c_before, h_before, saved, drh;
+  std::vector<const float*> dy, c, c_before, h_before, saved, h, drh;
   std::vector<float*> dh, dc, gates, drh_out;
   std::vector<const float*> product;
   std::vector<i64> row;
   explicit StepPointers(i64 rows)
-      : dy(rows), c(rows), c_before(rows), h_before(rows), saved(rows), drh(rows), dh(rows),
-        dc(rows), gates(rows), drh_out(rows), product(rows), row(rows) {}
+      : dy(rows), c(rows), c_before(rows), h_before(rows), saved(rows), h(rows), drh(rows),
+        dh(rows), dc(rows), gates(rows), drh_out(rows), product(rows), row(rows) {}
 };
 
 void copy_or_clear(float* to, const float* from, i64 count) {
@@ -66,6 +66,7 @@ void step_back(const Shared& all, StepPointers& p, i64 t, Range rows, Member& me
     p.dh[count] = all.dh + row * layer.pad;
     p.dc[count] = all.dc + row * layer.pad;
     p.saved[count] = job.gates + at * layer.stride;
+    p.h[count] = job.y + at * layer.units;
     p.gates[count] = all.sums + at * layer.stride;
     p.h_before[count] = job.h_before(row, t, all.zeros);
     p.drh_out[count] = all.drh + row * layer.pad;
@@ -78,8 +79,8 @@ void step_back(const Shared& all, StepPointers& p, i64 t, Range rows, Member& me
   }
   if (!count) return;
   const BackRows step{count,          p.dy.data(), p.dh.data(),       p.dc.data(),
-                      p.saved.data(), p.gates.data(), p.c.data(),     p.c_before.data(),
-                      p.h_before.data(), p.drh.data()};
+                      p.saved.data(), p.h.data(),  p.gates.data(),    p.c.data(),
+                      p.c_before.data(), p.h_before.data(), p.drh.data()};
   const auto pointwise = [&](auto kernel) {
     me.each(layer.units, kernels.width,
             [&](Range units) { kernel(layer.weights, step, units.first, units.last); });

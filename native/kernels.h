@@ -28,7 +28,7 @@ struct Panels {
 
 // One layer's packed weights. Gates of a row are kept slot by slot, each `pad` floats wide (units
 // rounded up to the vector width): LSTM i f g o; GRU n r z and then R_n h + m (reset after) or
-// r h (reset before); Elman the one sum.
+// r h (reset before); Elman the one sum, before its activation.
 struct CellWeights {
   Panels W;           // LSTM: 4 gates, GRU: n r z, Elman: unit blocks
   Panels R;           // LSTM: 4 gates, GRU after: r z n, GRU before: r z, Elman: unit blocks
@@ -51,7 +51,7 @@ struct StepRows {
   float* const* h_out;  // never the memory of a row of h
   float* const* c_out;  // may be c itself
   float* const* rh;     // GRU before: r h, every unit of it
-  bool save;            // leave in `gates` what backward needs
+  bool save;            // leave in `gates` what backward needs and `record` shows
 };
 
 // Columns of the left side of a product over rows, and where their sums go: C (n, m).
@@ -67,7 +67,8 @@ struct BackRows {
   float* const* dh;
   float* const* dc;
   const float* const* saved;
-  float* const* gates;  // gradients of the sums, zero in the padding
+  const float* const* h;  // Elman, which reads nothing else of the step
+  float* const* gates;    // gradients of the sums, zero in the padding
   const float* const* c;
   const float* const* c_before;
   const float* const* h_before;

@@ -42,6 +42,7 @@ class NamedProgram {
 
   nb::object step(nb::handle x, nb::handle arrays, nb::handle position);
   nb::object unroll(nb::handle x, nb::handle arrays, nb::handle position);
+  nb::object sample(nb::handle noise, nb::handle arrays);
   nb::object call(nb::handle x, nb::handle arrays, nb::handle initial, nb::handle reset,
                   nb::handle lengths);
   nb::object step_slots(nb::handle x, nb::handle handles, nb::handle table,

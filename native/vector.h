@@ -71,7 +71,7 @@ INLINE vf at_most(float high, vf x) { return x > high ? splat(high) : x; }
 // e^x for x from -104 to 89, as 2^n p. The exponent of 2^n is made larger by `shift`, which is in
 // its place in a float already, and `scale` makes up for that: so the result goes through the
 // denormals to zero and up to infinity. The polynomial is within 1.1e-7 of e^r, where |r| < ln(2) / 2.
-INLINE vf power(vf x, vi shift, vf scale) {
+INLINE vf power(vf x, [[maybe_unused]] vi shift, [[maybe_unused]] vf scale) {
   const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number
   const vf shifted = x * 1.44269504088896341f + magic;
   const vf n = shifted - magic;

@@ -24,6 +24,24 @@ ALONE = (
 )
 
 
+CONTRAST = """
+const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
+const seen = [];
+for (const e of document.querySelectorAll('body *')) {
+  const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
+  if (!own || !e.getClientRects().length || !e.checkVisibility({opacityProperty: true})) continue;
+  let behind = e;
+  while (behind && (rgb(getComputedStyle(behind).backgroundColor)[3] ?? 1) === 0)
+    behind = behind.parentElement;
+  const style = getComputedStyle(e);
+  seen.push([e.outerHTML.slice(0, 80),
+    rgb(e.namespaceURI.endsWith('svg') ? style.fill : style.color),
+    rgb(getComputedStyle(behind ?? document.documentElement).backgroundColor)]);
+}
+return seen;
+"""
+
+
 @contextmanager
 def chromium(
     width: int = 1280, height: int = 900, dark: bool = False
@@ -54,6 +72,24 @@ def chromium(
 def complaints(window: webdriver.Chrome) -> list[str]:
     """Errors and warnings that the page wrote to its console."""
     return [entry["message"] for entry in window.get_log("browser")]
+
+
+def faint(window: webdriver.Chrome) -> list[str]:
+    """Elements whose text is hard to read: less than 4.5 to 1 between ink and paper."""
+    found = []
+    for what, ink, paper in window.execute_script(CONTRAST):
+        light, deep = sorted((luminance(ink), luminance(paper)), reverse=True)
+        if (light + 0.05) / (deep + 0.05) < 4.5:
+            found.append(what)
+    return found
+
+
+def luminance(colour: list[float]) -> float:
+    linear = [
+        c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4
+        for c in (part / 255 for part in colour)
+    ]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 @pytest.fixture

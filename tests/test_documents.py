@@ -1,5 +1,6 @@
 """Every example and every Python block of the README runs, and links lead somewhere."""
 
+import os
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ def run(script: Path, folder: Path) -> str:
     done = subprocess.run(
         [sys.executable, "-W", "error", script],
         cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},  # tests run side by side
         capture_output=True,
         text=True,
         check=False,

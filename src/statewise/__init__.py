@@ -41,7 +41,7 @@ from statewise.state import State
 from statewise.transforms import Difference, Lags, RunningScale, Standardize
 
 if TYPE_CHECKING:
-    from statewise import forecast, interop, nn, text, train
+    from statewise import check, forecast, inspect, interop, nn, text, train
     from statewise.forecast import Forecaster
     from statewise.text import TextModel
     from statewise.train.fit import fit
@@ -52,6 +52,8 @@ __version__ = "0.1.0"
 _LAZY = {
     "nn": "statewise.nn",
     "train": "statewise.train",
+    "check": "statewise.check",
+    "inspect": "statewise.inspect",
     "interop": "statewise.interop",
     "forecast": "statewise.forecast",
     "text": "statewise.text",
@@ -127,8 +129,10 @@ __all__ = [
     "WeightsChangedWarning",
     "Zeros",
     "Zoneout",
+    "check",
     "fit",
     "forecast",
+    "inspect",
     "interop",
     "load",
     "nn",

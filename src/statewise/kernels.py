@@ -17,7 +17,7 @@ import numpy as np
 from statewise.architecture import Architecture, Tokens
 from statewise.cell import Cell
 from statewise.cells import GRU, LSTM, Dropout, Elman, LayerNorm, Residual
-from statewise.types import Parameters
+from statewise.types import Array, Parameters, Seen
 
 
 @cache
@@ -97,6 +97,28 @@ def kernel(cell: Cell) -> str | None:
     if type(cell) is Elman and cell.activation in ("tanh", "relu"):
         return f"elman_{cell.activation}"
     return None
+
+
+_SAVED = {LSTM: {"i": 0, "f": 1, "g": 2, "o": 3}, GRU: {"r": 1, "z": 2, "n": 0}, Elman: {"a": 0}}
+"""Which slot of a row of gates holds what a cell shows."""
+
+
+def seen(cell: Cell, y: Array, gates: Array, cells: Array | None = None) -> Seen:
+    """What a cell shows of a run, from what the run saved for backward: views of it.
+
+    Arguments:
+        cell: one that has a kernel.
+        y: its outputs, (B, T, units).
+        gates, cells: what `forward` of the packed layer saved; cells for LSTM.
+
+    Returns:
+        name -> (B, T, units), undefined where padded.
+    """
+    rows, steps, units = y.shape
+    slots = 1 if type(cell) is Elman else 4
+    saved = gates.reshape((rows, steps, slots, gates.shape[1] // slots))
+    views = {name: saved[:, :, slot, :units] for name, slot in _SAVED[type(cell)].items()}
+    return {**views, "h": y} if cells is None else {**views, "c": cells, "h": y}
 
 
 def stride(name: str, units: int) -> int:

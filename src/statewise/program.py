@@ -6,7 +6,7 @@ executors, the arrays and how a segment is run, is passed in.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property, partial
 from typing import Any
 
@@ -117,9 +117,9 @@ class Executor:
         reset: Any = None,
         lengths: Any = None,
         start: State | None = None,
-        see: bool = False,
+        see: bool | Collection[str] = False,
     ) -> tuple[Array, State, Seen]:
-        """Run over (B, T, ...): outputs, the new state, and what was seen if `see`."""
+        """Run over (B, T, ...): outputs, the new state, and what was seen, see `forward`."""
         self._check_inputs(x, steps=True)
         rows, steps = int(x.shape[0]), int(x.shape[1])
         when = timeline(rows, steps, reset, lengths, self.like)

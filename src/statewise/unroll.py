@@ -6,7 +6,7 @@ reset or ends. `stepwise` is the readable one; every other must agree with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from array_api_compat import array_namespace, device, is_array_api_obj
@@ -26,10 +26,10 @@ Fresh: TypeAlias = Callable[[], Fields]
 class Run(Protocol):
     """Runs one layer over a segment: x (B, T, F) -> y (B, T, O), the state, what was seen.
 
-    What was seen may be left out, ``{}``, unless `see` is true. A run may also have three methods,
-    each of which gives None where it cannot: ``whole(cell, p, x, s, timeline, fresh)`` runs a layer
-    over a whole call, resets and lengths included; ``watched``, of the same arguments, is asked
-    instead where what was seen is wanted; ``step(cell, p, x, s)`` runs one step, x (B, F).
+    What was seen may be left out, ``{}``, unless `see` is true. A run may also have two methods,
+    each of which gives None where it cannot: ``whole(cell, p, x, s, timeline, fresh, see)`` runs a
+    layer over a whole call, resets and lengths included, and ``step(cell, p, x, s)`` runs one step,
+    x (B, F).
     """
 
     def __call__(
@@ -142,12 +142,17 @@ def unroll(
 
     Returns:
         outputs (B, T, O), undefined where padded; the state after each row's last step; what was
-        seen by name.
+        seen by name, nothing where there are no steps.
     """
+    see = see and timeline.steps > 0
+    if type(cell) is Residual:
+        y, s, seen = unroll(cell.inner, p, x, s, timeline, fresh, run, see)
+        y = x + y
+        return y, s, {**seen, "y": y} if see else {}
     if not cell.causal:
         return _both_ways(cell, p, x, s, timeline, fresh, run, see)
-    whole = getattr(run, "watched" if see else "whole", None)
-    done = None if whole is None else whole(cell, p, x, s, timeline, fresh)
+    whole = getattr(run, "whole", None)
+    done = None if whole is None else whole(cell, p, x, s, timeline, fresh, see)
     if done is not None:
         return done  # type: ignore[no-any-return]
     xp = array_namespace(x)
@@ -190,11 +195,8 @@ def _both_ways(
     run: Run,
     see: bool,
 ) -> tuple[Array, Fields, Seen]:
-    """A layer that reads in both directions, or a residual connection around one."""
+    """A layer that reads in both directions."""
     xp = array_namespace(x)
-    if isinstance(cell, Residual):
-        y, s, seen = unroll(cell.inner, p, x, s, timeline, fresh, run, see)
-        return x + y, s, {**seen, "y": x + y} if see else seen
     if not isinstance(cell, Bidirectional):
         raise CellError(
             f"{type(cell).__name__} says it is not causal; only Bidirectional may be, wrap a "
@@ -223,7 +225,7 @@ def forward(
     timeline: Timeline,
     fresh: Sequence[Fresh],
     run: Run = stepwise,
-    see: bool = False,
+    see: bool | Collection[str] = False,
 ) -> tuple[Array, list[Fields], Seen]:
     """Run a whole model over a call, layer after layer.
 
@@ -236,7 +238,7 @@ def forward(
         timeline: the resets and lengths of the call.
         fresh: the initial state of each layer.
         run: how a segment is run.
-        see: return what was seen inside, as ``<layer>.<name>``, (B, T, ...).
+        see: return what was seen inside, all of it or these names: ``<layer>.<name>``.
 
     Returns:
         outputs (B, T, O), zero where padded; the new state of each layer; what was seen.
@@ -250,19 +252,27 @@ def forward(
     inverts = architecture.outputs is not None and architecture.outputs.inverse
     for index, cell in enumerate(cells):
         back = inverts and index < len(architecture.transforms)
+        shown = _asked(see, index)
         x, state, seen = unroll(
-            cell, params[str(index)], x, s[index], timeline, fresh[index], run, see or back
+            cell, params[str(index)], x, s[index], timeline, fresh[index], run, shown or back
         )
         states.append(state)
         if back:
             leading.append(seen)
-        if see:
+        if shown:
             views |= {f"{index}.{name}": value for name, value in seen.items()}
+    if not isinstance(see, bool):
+        views = {name: value for name, value in views.items() if name in see}
     y = outputs(architecture, params, x, leading)
     if timeline.mask is not None:
         y = _cleared(y, timeline.mask)
         views = {name: _cleared(value, timeline.mask) for name, value in views.items()}
     return y, states, views
+
+
+def _asked(see: bool | Collection[str], layer: int) -> bool:
+    """Whether anything that is seen in this layer is asked for."""
+    return see if isinstance(see, bool) else any(name.startswith(f"{layer}.") for name in see)
 
 
 def embedded(architecture: Architecture, params: Mapping[str, Parameters], x: Array) -> Array:

@@ -90,6 +90,20 @@ def test_the_answers_themselves_are_right_and_guesses_are_not(task):
     assert any(source[:3] in task.published for source in SOURCES) or not task.published
 
 
+def test_the_outer_symbol_of_reber_is_judged_apart():
+    task = TASKS["reber"]
+    drawn = task.draw(np.random.default_rng(0), 8)
+    answers = drawn.targets - 0.5
+    for step in range(len(answers)):
+        wrong = answers.copy()
+        wrong[step] *= -1
+        assert not task.right(wrong, drawn)
+        assert task.right_apart(wrong, drawn) == (step != len(answers) - 2)
+    assert text(drawn, "BETPSXV")[1][-2] == text(drawn, "BETPSXV")[0][1]
+    other = draw("anbn", 2)
+    assert not TASKS["anbn"].right_apart(other.targets - 0.5, other), "there is no such answer"
+
+
 def test_a_cell_that_counts_reaches_every_size():
     """An LSTM by hand: its cell goes up with a and down with b."""
     task = TASKS["anbn"]
@@ -125,10 +139,12 @@ def test_an_exam_is_sat():
     assert torch.get_num_threads() == threads
 
 
-def test_what_can_be_learned_is_learned():
-    (one,) = exam(["anbn"], ["lstm"], seeds=1, seconds=30, jobs=1)
+@pytest.mark.parametrize(("task", "cell", "reach"), [("anbn", "lstm", 10), ("order", "gru", 30)])
+def test_what_can_be_learned_is_learned(task, cell, reach):
+    (one,) = exam([task], [cell], seeds=1, jobs=1)
     assert one.passed
-    assert one.reach >= 10
+    assert one.reach >= reach
+    assert one.seconds < 30
 
 
 @pytest.mark.parametrize(
@@ -151,11 +167,12 @@ def test_no_names_are_all_tasks():
 
 
 def test_the_command_prints_a_table():
-    words = ["exam", "parity", "recall", "--cells", "gru", "--seeds", 1, "--seconds", 0.1]
+    words = ["exam", "parity", "reber", "--cells", "gru", "--seeds", 1, "--seconds", 0.1]
     done = call(*words, "--jobs", 1)
     assert done.returncode == 0, done.stderr
     assert "parity" in done.stdout
     assert "1-12 bits" in done.stdout
+    assert "reber, the outer symbol alone: gru " in done.stdout
     assert "[2] Hochreiter" in done.stdout
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tests.conformance.zoo import ZOO, inputs, weights
 
 import statewise as sw
-from statewise import inspect
+from statewise import inspect, kernels
 
 
 def both(architecture, dtype="float32"):
@@ -61,6 +61,52 @@ def test_a_recording_is_what_the_reference_sees(name):
 )
 def test_whatever_the_masks_and_the_lengths(name, rows, steps, seed, carried, dtype):
     agree(ZOO[name], rows, steps, seed, carried, dtype)
+
+
+@pytest.mark.skipif(not kernels.available(), reason="bfloat16 takes kernels")
+@pytest.mark.parametrize("cell", [sw.LSTM(20), sw.GRU(20, reset="before"), sw.Elman(20)])
+def test_weights_in_bfloat16_are_recorded_as_they_compute(cell):
+    arch = sw.Architecture(sw.Vector(3), [cell, sw.GRU(5)])
+    arrays = weights(arch)
+    rounded = {
+        name: torch.from_numpy(array).bfloat16().float().numpy() if array.ndim == 2 else array
+        for name, array in arrays.items()
+    }
+    x = inputs(arch, 2, 30)
+    model = sw.runtime.Model(arch, arrays, weights="bfloat16")
+    trace = inspect.record(model, x, names="*")
+    _, _, seen = sw.nn.Model(arch, weights=rounded, executor="reference").trace(torch.from_numpy(x))
+    for name, value in seen.items():
+        np.testing.assert_allclose(trace[name], value.detach(), rtol=1e-4, atol=1e-5)
+    assert np.array_equal(trace["1.h"], model(x)[0]), "the very outputs"
+
+
+@pytest.mark.parametrize("cell", [sw.LSTM(3), sw.GRU(3), sw.GRU(3, reset="before"), sw.Elman(3)])
+def test_without_kernels_the_recording_is_the_same(cell, monkeypatch):
+    arch = sw.Architecture(sw.Vector(3), [cell, sw.Residual(cell)])
+    x, arrays = inputs(arch, 3, 25), weights(arch)
+    masks = {"reset": x[..., 0] > 4, "lengths": np.array([25, 9, 0])}
+    seen = inspect.record(sw.runtime.Model(arch, arrays), x, names="*", **masks)
+    monkeypatch.setattr(kernels, "available", lambda: False)
+    plain = sw.runtime.Model(arch, arrays)
+    replayed = inspect.record(plain, x, names="*", **masks)
+    assert plain.executor == "reference"
+    assert list(seen) == list(replayed)
+    for name, value in seen.items():
+        np.testing.assert_allclose(value, replayed[name], rtol=1e-5, atol=1e-5, err_msg=name)
+        assert not value[1, 9:].any(), "zero where padded"
+
+
+def test_a_trace_in_torch_has_gradients_where_they_are_followed():
+    arch = sw.Architecture(sw.Vector(2), [sw.LSTM(3)])
+    model, x = sw.nn.Model(arch), torch.randn(2, 5, 2)
+    _, _, seen = model.trace(x)
+    seen["0.f"].sum().backward()
+    assert model.weights()["0.W"].grad[3:6].abs().sum() > 0
+    with torch.no_grad():
+        quick = model.trace(x)[2]
+    for name, value in seen.items():
+        torch.testing.assert_close(quick[name], value.detach())
 
 
 @pytest.fixture

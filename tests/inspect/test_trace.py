@@ -4,7 +4,7 @@ import torch
 from tests.conformance.zoo import weights
 
 import statewise as sw
-from statewise import inspect
+from statewise import checkpoint, inspect
 
 ARCH = sw.Architecture(sw.Tokens(9, 4), [sw.LSTM(5), sw.GRU(3)], sw.Linear(9))
 X = np.random.default_rng(0).integers(0, 9, (2, 12))
@@ -90,3 +90,31 @@ def test_saved_and_loaded(model, tmp_path):
     model.save(tmp_path / "m.safetensors")
     with pytest.raises(sw.FileError, match=r"expected a statewise\.trace file"):
         inspect.Trace.load(tmp_path / "m.safetensors")
+
+
+def rewritten(model, path, change):
+    """A trace file, written again after a change of its arrays and metadata."""
+    inspect.record(model, X, names="*").save(path)
+    arrays, metadata = checkpoint.read(path, "statewise.trace")
+    own = {key: metadata[key] for key in ("names", "fields", "labels", "architecture", "weights")}
+    change(arrays, own)
+    checkpoint.write(path, "statewise.trace", arrays, own)
+    return path
+
+
+@pytest.mark.parametrize("lost", ["values/0.f", "inputs", "before/position", "after/0.c"])
+def test_a_file_that_lacks_an_array_is_refused(model, tmp_path, lost):
+    path = rewritten(model, tmp_path / "t.safetensors", lambda arrays, _: arrays.pop(lost))
+    with pytest.raises(sw.FileError, match=f"not a whole trace file: '{lost}'"):
+        inspect.Trace.load(path)
+
+
+@pytest.mark.parametrize("lost", ["names", "fields", "labels"])
+def test_a_file_that_lacks_what_it_says_of_itself_is_refused(model, tmp_path, lost):
+    path = tmp_path / "t.safetensors"
+    for change in (
+        lambda _, metadata: metadata.pop(lost),
+        lambda _, metadata: metadata.update({lost: "{"}),
+    ):
+        with pytest.raises(sw.FileError, match="not a whole trace file"):
+            inspect.Trace.load(rewritten(model, path, change))

@@ -192,3 +192,42 @@ def test_a_state_of_torch_or_of_a_file_is_taken(tmp_path):
     expected, _ = native.step(x[:, 0], state)
     found, _ = native.step(x[:, 0], sw.State.load(tmp_path / "s.safetensors"))
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("weights", ["float32", "bfloat16"])
+@pytest.mark.parametrize("rows", [1, 3, 20])
+def test_sampling_is_stepping(isa, threads, rows, weights):
+    deep = ARCHITECTURES["deep"]
+    arch = sw.Architecture(deep.inputs, deep.layers, sw.Linear(40, remember=True))
+    model, _ = pair(arch, weights=weights)
+    rng = np.random.default_rng(0)
+    noise = rng.gumbel(size=(9, rows, 40)).astype(np.float32)
+    noise[3] = 0
+    noise[4, 0, [5, 7]] = np.nan
+    _, state = model(rng.integers(0, 50, (rows, 4)))
+    tokens, after = model.sample(noise, state)
+    assert tokens[4, 0] == 5
+    expected, steps = model._sampled(noise, state)
+    np.testing.assert_array_equal(tokens, expected)
+    for t in (0, 4, 8):
+        assert after(t).position.tolist() == [5 + t] * rows
+        assert list(after(t)) == list(state)
+        for name, value in steps(t).items():
+            np.testing.assert_array_equal(after(t)[name], value)
+    assert not after(8)["0.h"].flags.writeable
+
+
+def test_what_cannot_be_sampled():
+    model, exact = pair(ARCHITECTURES["deep"])
+    noise = np.zeros((2, 1, 7), np.float32)
+    with pytest.raises(sw.InputError, match="remember=True"):
+        model.sample(noise, model.initial_state(1))
+    model, exact = pair(ARCHITECTURES["remembers"])
+    with pytest.raises(sw.InputError, match="noise"):
+        model.sample(noise[0], model.initial_state(1))
+    with pytest.raises(sw.StateError, match="rows"):
+        model.sample(noise[..., :3], model.initial_state(2))
+    tokens, after = exact.sample(np.zeros((2, 1, 3)), exact.initial_state(1))
+    assert tokens.shape == (2, 1)
+    assert after(1).position.tolist() == [2]
+    assert model.sample(noise[:0, :, :3], model.initial_state(1))[0].shape == (0, 1)

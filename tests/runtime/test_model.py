@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import statewise as sw
+from statewise import kernels
 
 ARCH = sw.Architecture(sw.Vector(2), [sw.LSTM(3), sw.Dropout(0.5)], sw.Linear(1))
 
@@ -85,3 +86,14 @@ def test_numpys_own_error_state_is_left_alone(model):
         model(np.full((1, 2, 2), np.inf))
         with pytest.raises(FloatingPointError):
             np.float64(1.0) / np.zeros(1)
+
+
+def test_each_layer_is_packed_once(monkeypatch):
+    arch = sw.Architecture(sw.Vector(2), [sw.Bidirectional(sw.LSTM(3)), sw.Residual(sw.GRU(6))])
+    arrays = {name: array.astype(np.float32) for name, array in arch.draw(0).items()}
+    model, x = sw.runtime.Model(arch, arrays), np.ones((1, 4, 2), np.float32)
+    first, _ = model(x)
+    packed = []
+    monkeypatch.setattr(kernels, "layer", lambda *given, **options: packed.append(given))
+    np.testing.assert_array_equal(model(x)[0], first)
+    assert not packed

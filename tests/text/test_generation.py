@@ -1,3 +1,4 @@
+import itertools
 import subprocess
 import sys
 
@@ -87,6 +88,46 @@ def test_a_text_goes_on_from_its_state_alone(learned, tmp_path):
     )
     assert begin + later == whole
     assert first.state.position.tolist() == [7 + 15]
+
+
+@pytest.mark.parametrize("options", [{}, {"temperature": 0}, {"top_k": 5, "temperature": 0.8}])
+def test_the_state_has_read_what_was_given_out_and_nothing_more(learned, options):
+    model, _ = learned
+    text = model.stream("one", 150, Sampling(seed=3, **options), branches=2)
+    state = text.state
+    for count, tokens in enumerate(text, 1):
+        _, state = model.model.step(tokens, state)
+        if count % 49 == 0:
+            assert state.position.tolist() == text.state.position.tolist() == [3 + count] * 2
+            for name, value in state.items():
+                np.testing.assert_array_equal(value, text.state[name])
+    assert count == 150
+
+
+def test_a_text_broken_off_goes_on_where_it_was(learned):
+    model, _ = learned
+    whole = model.generate("one", 200, seed=5)
+    text = model.stream("one", 200, Sampling(seed=5))
+    parts = [[int(own[0]) for own in itertools.islice(text, count)] for count in (10, 70, 999)]
+    assert [len(part) for part in parts] == [10, 70, 120]
+    assert model.decode(list(itertools.chain(*parts))) == whole
+
+
+def test_the_same_text_without_kernels(learned, monkeypatch):
+    model, _ = learned
+    texts = model.branch("once", 100, 3, seed=1)
+    monkeypatch.setattr(model.model, "_packed", None)
+    assert model.branch("once", 100, 3, seed=1) == texts
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("temperature", [1e-300, 1e-10, 1e10, 1e308])
+def test_the_coldest_and_the_hottest(learned, temperature):
+    model, _ = learned
+    cold = model.generate("one", 20, temperature=0) == model.generate(
+        "one", 20, temperature=temperature, seed=0
+    )
+    assert cold == (temperature < 1)
 
 
 def test_branches_fork_one_state(learned):

@@ -1,4 +1,4 @@
-"""The command line: ``statewise forecast | update | state | check | convert | doctor | serve``."""
+"""The command line: ``statewise forecast | text | inspect | check | serve`` and the rest"""
 
 from __future__ import annotations
 

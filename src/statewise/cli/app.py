@@ -112,8 +112,8 @@ def exam(
     ] = None,
     cells: Annotated[str, typer.Option(help="of elman, lstm, gru")] = "elman,lstm,gru",
     seeds: Annotated[int, typer.Option(help="trainings of each")] = 3,
-    units: Annotated[int, typer.Option(help="of the one layer")] = 16,
-    seconds: Annotated[float, typer.Option(help="of each training, at most")] = 20.0,
+    units: Annotated[int, typer.Option(help="of the one layer")] = 32,
+    seconds: Annotated[float, typer.Option(help="of each training, at most")] = 30.0,
     jobs: Annotated[int, typer.Option(help="processes at once; -1: one on each core")] = -1,
     json: Annotated[bool, typer.Option("--json", help="print every training as JSON")] = False,
 ) -> None:
@@ -121,6 +121,36 @@ def exam(
     from statewise.cli.exam import run
 
     run(tasks or [], cells, seeds, units, seconds, jobs, json)
+
+
+@app.command()
+def inspect(
+    model: Annotated[
+        str, typer.Argument(help="what text train or forecast --out wrote, or a .safetensors model")
+    ],
+    source: Annotated[
+        str, typer.Argument(metavar="INPUT", help="a text, or a series as .csv or .parquet")
+    ],
+    out: Annotated[str | None, typer.Option(help="the page; INPUT's name with .html")] = None,
+    show: Annotated[bool, typer.Option("--open", help="open it in the browser")] = False,
+    first: Annotated[int, typer.Option("--from", help="the step to begin with")] = 0,
+    steps: Annotated[int, typer.Option(help="how many steps")] = 2000,
+    names: Annotated[str, typer.Option(help="values, as patterns with commas between")] = "*",
+    unit: Annotated[str | None, typer.Option(help="a unit to begin with, such as 0.c.17")] = None,
+    cards: Annotated[int, typer.Option(help="units to make cards of")] = 6,
+    unknown: Annotated[str, typer.Option(help="strange characters: error or replace")] = "error",
+    time: Annotated[str | None, typer.Option(help="of a series: column of times")] = None,
+    value: Annotated[str | None, typer.Option(help="column of values")] = None,
+    key: Annotated[str | None, typer.Option("--id", help="column that tells series apart")] = None,
+    series: Annotated[str | None, typer.Option(help="which of several; the first")] = None,
+    missing: Annotated[str, typer.Option(help="error, skip or interpolate")] = "error",
+) -> None:
+    """Write a page on which to see what is inside a model as it reads: every gate at every step."""
+    from statewise.cli.inspect import Options, run
+    from statewise.cli.looking import Reading
+
+    reading = Reading(first, steps, unknown, time, value, key, series, missing)
+    run(Options(model, source, out, show, names, unit, cards, reading))
 
 
 @app.command()

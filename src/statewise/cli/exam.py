@@ -10,7 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from statewise.inspect.exam import TASKS, Sitting, exam
+from statewise.inspect.exam import TASKS, Sitting, Task, exam
 from statewise.inspect.exam.tasks import SOURCES, find
 
 
@@ -38,8 +38,7 @@ def run(
         sizes = f"{high}" if low == high else f"{low}-{high}"
         row = [task.name, f"{sizes} {task.size}", f"{guesses[task.name]:.1%}"]
         for cell in named:
-            own = [one for one in sittings if (one.task, one.cell) == (task.name, cell)]
-            row += _cells(own)
+            row += _cells(_of(sittings, task, cell))
         table.add_row(*row)
     console.print(table)
     console.print(
@@ -48,6 +47,13 @@ def run(
         "Reaches: the median of the largest size up to which every tested one is mastered; "
         f"tested up to {', '.join(f'{TASKS[t.name].tested[-1]} ({t.name})' for t in chosen)}."
     )
+    for task in chosen:
+        if task.apart is not None:
+            shares = ", ".join(
+                f"{cell} {median(one.apart or 0 for one in _of(sittings, task, cell)):.0%}"
+                for cell in named
+            )
+            console.print(f"{task.name}, the {task.apart[0]} alone: {shares}.")
     console.print("\npublished:")
     for task in chosen:
         if task.published:
@@ -55,6 +61,10 @@ def run(
     for source in SOURCES:
         if any(source[:3] in task.published for task in chosen):
             console.print(source, style="dim", markup=False)
+
+
+def _of(sittings: list[Sitting], task: Task, cell: str) -> list[Sitting]:
+    return [one for one in sittings if (one.task, one.cell) == (task.name, cell)]
 
 
 def _cells(sittings: list[Sitting]) -> list[str]:

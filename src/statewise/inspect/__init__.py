@@ -7,23 +7,40 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from statewise.inspect.backward import Gradients, gradients
+    from statewise.inspect.cards import Card
+    from statewise.inspect.dictionary import Features, features
     from statewise.inspect.editing import edit
+    from statewise.inspect.explaining import explain_unit, explain_units
     from statewise.inspect.finding import Found, find
+    from statewise.inspect.label_series import SERIES, series_labels
+    from statewise.inspect.label_text import TEXT, text_labels
+    from statewise.inspect.probing import Probe, probe
     from statewise.inspect.recording import names, record
     from statewise.inspect.remembering import Horizon, horizon
     from statewise.inspect.trace import Trace
 
 _LAZY = {
+    "SERIES": "label_series",
+    "TEXT": "label_text",
+    "Card": "cards",
+    "Features": "dictionary",
     "Found": "finding",
     "Gradients": "backward",
     "Horizon": "remembering",
+    "Probe": "probing",
     "Trace": "trace",
     "edit": "editing",
+    "explain_unit": "explaining",
+    "explain_units": "explaining",
+    "features": "dictionary",
     "find": "finding",
     "gradients": "backward",
     "horizon": "remembering",
     "names": "recording",
+    "probe": "probing",
     "record": "recording",
+    "series_labels": "label_series",
+    "text_labels": "label_text",
 }
 
 
@@ -39,14 +56,25 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "SERIES",
+    "TEXT",
+    "Card",
+    "Features",
     "Found",
     "Gradients",
     "Horizon",
+    "Probe",
     "Trace",
     "edit",
+    "explain_unit",
+    "explain_units",
+    "features",
     "find",
     "gradients",
     "horizon",
     "names",
+    "probe",
     "record",
+    "series_labels",
+    "text_labels",
 ]

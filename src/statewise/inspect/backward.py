@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from statewise.inspect.editing import edit
 from statewise.inspect.losses import Loss, loss_of
 from statewise.inspect.recording import matching, shapes
 from statewise.inspect.subject import read, runner
+from statewise.origin import Recorded
 from statewise.state import State
 from statewise.types import Array
 
@@ -39,6 +41,35 @@ class Gradients:
     def norms(self, name: str) -> np.ndarray:
         """The Euclidean norm over the units at every step, (B, T)."""
         return np.asarray(np.linalg.norm(self[name], axis=-1))
+
+    def plot(
+        self,
+        names: Sequence[str] | None = None,
+        *,
+        row: int = 0,
+        path: str | Path | None = None,
+        axes: Any = None,
+        label: str | None = None,
+    ) -> Any:
+        """The norms of a row through time: a still by matplotlib.
+
+        Arguments:
+            names: which values; all where not given.
+            row: which row.
+            path: also written there, as PNG, SVG or PDF by its ending.
+            axes: matplotlib's, to draw several into one picture.
+            label: put before the name of each curve.
+
+        Returns:
+            a matplotlib ``Figure``.
+
+        Raises:
+            InputError: an unknown name or row.
+            MissingExtraError: matplotlib is not installed.
+        """
+        from statewise.inspect.curves import plot_gradients
+
+        return plot_gradients(self, names, row=row, path=path, axes=axes, label=label)
 
 
 def gradients(
@@ -86,7 +117,7 @@ def gradients(
     inputs = doubled(read(model, x, unknown)[0])
     met: dict[str, list[Any]] = {name: [] for name in chosen}
     with edit(same, {name: _keeper(met[name]) for name in chosen}):
-        y, _ = same(inputs, state and state.numpy().map(_double), reset=reset, lengths=lengths)
+        y, _ = same(inputs, doubled_state(state, model), reset=reset, lengths=lengths)
         each = counted(inputs, y)
         if not each[:, at].numel() > 0:
             raise InputError(
@@ -143,5 +174,13 @@ def doubled(x: Any) -> Any:
     return tensor.double() if tensor.is_floating_point() else tensor
 
 
-def _double(array: np.ndarray) -> np.ndarray:
-    return array.astype(np.float64) if array.dtype.kind == "f" else array
+def doubled_state(state: State | None, model: Any) -> State | None:
+    """A state of a model for its twin, in float64: the twin's weights are the same, which their
+    fingerprint does not tell.
+    """
+    if state is None:
+        return None
+    wide, origin = state.numpy().to("float64"), state.origin
+    if origin is not None and origin.weights() == runner(model).fingerprint():
+        origin = Recorded(origin.architecture, None)
+    return State(dict(wide), wide.position, origin=origin)

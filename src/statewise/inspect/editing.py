@@ -119,9 +119,6 @@ class _Beside:
     def whole(self, cell: Cell, *rest: Any) -> Any:
         return self._ask("whole", cell, rest)
 
-    def watched(self, cell: Cell, *rest: Any) -> Any:
-        return self._ask("watched", cell, rest)
-
     def step(self, cell: Cell, *rest: Any) -> Any:
         return self._ask("step", cell, rest)
 

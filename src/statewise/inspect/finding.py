@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from statewise.errors import InputError
+from statewise.inspect.scoring import Score, kind_of, score_of
 from statewise.inspect.trace import Trace
 
 
@@ -20,14 +21,27 @@ class Found:
         always: all that are on throughout the span.
         matches: (start, stop, units on) of other stretches in which those units are on together,
             those nearest to the span's length and fullest first.
+        score: of `units` on held-out steps, None where none were given or no unit was found.
     """
 
     units: list[int]
     always: list[int]
     matches: list[tuple[int, int, int]]
+    score: Score | None = None
 
 
-def find(trace: Trace, span: Any, threshold: float = 0.3, name: str = "0.h", row: int = 0) -> Found:
+def find(
+    trace: Trace,
+    span: Any,
+    threshold: float = 0.3,
+    name: str = "0.h",
+    row: int = 0,
+    *,
+    held_out: Trace | None = None,
+    kind: Any = None,
+    draws: int = 200,
+    seed: int = 0,
+) -> Found:
     """The units that a selected span has in common, and where else the same units fire.
 
     Arguments:
@@ -35,9 +49,19 @@ def find(trace: Trace, span: Any, threshold: float = 0.3, name: str = "0.h", row
         span: steps, as `Trace.span` takes them: ``(10, 20)``, or a passage of the text.
         threshold: a unit is on where its value is at least this.
         name, row: of the values looked at.
+        held_out: another trace, in whose first row what was found is scored, see `Score`.
+        kind: at which of its steps: the name of a ready-made label, or (T,) bool. Where not given,
+            the rarest ready-made label that is on throughout the span and off just before or after
+            it; all steps where there is none.
+        draws, seed: of the shuffled baseline.
 
     Raises:
-        InputError: a span outside the trace, an unknown name or row.
+        InputError: a span outside the trace, an unknown name, row or label.
+
+    Example::
+
+        found = inspect.find(trace, '"some string"', held_out=inspect.record(model, another))
+        found.units, found.score.kind, found.score.together, found.score.shuffled
 
     Source: Strobelt et al., LSTMVis: a tool for visual analysis of hidden state dynamics in
     recurrent neural networks, 2018.
@@ -45,6 +69,9 @@ def find(trace: Trace, span: Any, threshold: float = 0.3, name: str = "0.h", row
     values = trace[name]
     if values.ndim != 3 or not -trace.rows <= row < trace.rows:
         raise InputError(f"find looks at rows 0 to {trace.rows - 1} of (B, T, units), got {row}")
+    given: Any = held_out
+    if given is not None and not isinstance(given, Trace):
+        raise InputError(f"held_out is a trace, of record, got {type(given).__name__}")
     start, stop = trace.span(span)
     valid = trace.steps if trace.mask is None else int(trace.mask[row].sum())
     if stop > valid:
@@ -61,7 +88,11 @@ def find(trace: Trace, span: Any, threshold: float = 0.3, name: str = "0.h", row
     order = always[np.argsort(outside - inside, kind="stable")]
     units = [int(unit) for unit in order if off[unit]]
     matches = _matches(on[:, units], start, stop) if units else []
-    return Found(units, [int(unit) for unit in always], matches)
+    score = None
+    if held_out is not None and units:
+        kind = kind_of(trace, row, start, stop, held_out) if kind is None else kind
+        score = score_of(held_out, name, units, threshold, kind, draws, seed)
+    return Found(units, [int(unit) for unit in always], matches, score)
 
 
 def _matches(on: np.ndarray, start: int, stop: int) -> list[tuple[int, int, int]]:

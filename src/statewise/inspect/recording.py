@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from contextlib import nullcontext
 from fnmatch import fnmatchcase
 from typing import Any, TypeAlias
 
@@ -13,13 +12,13 @@ from array_api_compat import array_namespace
 
 from statewise.arrays import to_numpy
 from statewise.errors import InputError
-from statewise.inspect.replay import Replay, sources
-from statewise.inspect.subject import read, runner, suggestion
+from statewise.inspect.replay import Replay
+from statewise.inspect.subject import no_gradients, read, runner, suggestion
 from statewise.inspect.trace import Trace
 from statewise.program import Executor
 from statewise.state import State
 from statewise.timeline import timeline
-from statewise.types import Array, is_torch
+from statewise.types import Array
 
 BUDGET = 2**30
 
@@ -39,8 +38,9 @@ def record(
 ) -> Trace:
     """Run a model and keep what was seen inside.
 
-    The model runs as it always does; gates are computed from its outputs afterwards, where the
-    cell is an LSTM, GRU or Elman of the usual equations. Other cells are run step by step.
+    The model runs as it always does. Native kernels leave gates behind as they go; those of other
+    LSTM, GRU and Elman layers are computed from their outputs afterwards. Other cells, and options
+    that change the equations, are run step by step.
 
     Arguments:
         model: of `statewise.nn`, of `statewise.load`, or a model of text; it is not changed.
@@ -70,17 +70,16 @@ def record(
     text_model, model = model, runner(model)
     executor = executor_of(model)
     x, text = read(text_model, x, unknown)
-    with _no_gradients(x):
+    with no_gradients(x):
         shapes = _shapes(executor, x)
         chosen = matching(shapes, names)
         rows, steps = int(x.shape[0]), int(x.shape[1])
         _check_budget({name: shapes[name] for name in chosen}, rows, steps, budget)
-        layers = {int(name.partition(".")[0]) for name in chosen}
-        executor.run = Replay(executor.run, sources(executor, layers))
-        _, after, seen = executor.unroll(x, state, reset, lengths, see=True)
+        executor.run = Replay(executor.run)
+        _, after, seen = executor.unroll(x, state, reset, lengths, see=chosen)
     when = timeline(rows, steps, reset, lengths, np.zeros(()))
     values = {
-        name: np.asarray(to_numpy(seen[name]))
+        name: np.ascontiguousarray(to_numpy(seen[name]))
         if name in seen  # nothing is seen where there are no steps
         else np.zeros((rows, steps, *shapes[name][0]), shapes[name][1])
         for name in chosen
@@ -111,7 +110,7 @@ def shapes(model: Any) -> dict[str, Shape]:
     shape = (1, 1) if features is None else (1, 1, features)
     kind = xp.int64 if features is None else executor.like.dtype
     x = xp.zeros(shape, dtype=kind, device=executor.like.device)
-    with _no_gradients(x):
+    with no_gradients(x):
         return _shapes(executor, x)
 
 
@@ -119,21 +118,13 @@ def executor_of(model: Any) -> Executor:
     """An executor of a model's own, to be altered without touching the model."""
     found = getattr(model, "_executor", None)
     if found is None:
-        raise InputError(
-            f"expected a statewise model, of sw.nn.Model or sw.load, got {type(model).__name__}"
-        )
+        hint = "; it has learned nothing yet, call fit" if hasattr(model, "fit") else ""
+        kind = type(model).__name__
+        raise InputError(f"expected a statewise model, of sw.nn.Model or sw.load, got {kind}{hint}")
     made = found() if not isinstance(found, Executor) and callable(found) else copy.copy(found)
     if not isinstance(made, Executor):
         raise InputError(f"expected a statewise model, got {type(model).__name__}")
     return made
-
-
-def _no_gradients(x: Array) -> Any:
-    if not is_torch(x):
-        return nullcontext()
-    import torch
-
-    return torch.no_grad()
 
 
 def _shapes(executor: Executor, x: Array) -> dict[str, Shape]:

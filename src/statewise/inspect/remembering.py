@@ -6,13 +6,14 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from statewise.cells import Elman, Residual
 from statewise.errors import InputError
-from statewise.inspect.backward import doubled, twin
+from statewise.inspect.backward import doubled, doubled_state, twin
 from statewise.inspect.editing import stepped
 from statewise.inspect.recording import executor_of, shapes
 from statewise.inspect.subject import memory, read, suggestion
@@ -66,6 +67,32 @@ class Horizon:
             for word, values in known.items()
             if values is not None
         }
+
+    def plot(
+        self,
+        *,
+        path: str | Path | None = None,
+        axes: Any = None,
+        label: str | None = None,
+        only: str | None = None,
+    ) -> Any:
+        """What is left of a nudge, lag by lag: a still by matplotlib.
+
+        Arguments:
+            path: also written there, as PNG, SVG or PDF by its ending.
+            axes: matplotlib's, to draw several into one picture.
+            label: put before the name of each curve.
+            only: ``"actual"`` or ``"claimed"``; both where not given.
+
+        Returns:
+            a matplotlib ``Figure``.
+
+        Raises:
+            MissingExtraError: matplotlib is not installed.
+        """
+        from statewise.inspect.curves import plot_horizon
+
+        return plot_horizon(self, path=path, axes=axes, label=label, only=only)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain lists and numbers."""
@@ -131,7 +158,7 @@ def horizon(
     executor = executor_of(same)
     index, own = _place(executor, name, shapes(model))
     cell, p = executor.cells[index], executor.params[str(index)]
-    entering, states, gates = _followed(executor, inputs, state, index)
+    entering, states, gates = _followed(executor, inputs, doubled_state(state, model), index)
     steps = len(states)
     if steps < 2:
         raise InputError(f"a horizon needs at least 2 steps, got {steps}")
@@ -142,49 +169,50 @@ def horizon(
         raise InputError(f"{name!r} has units 0 to {width - 1}, got {chosen}")
     at = np.unique(np.linspace(0, steps - 1 - lags, max(1, starts)).round().astype(int))
 
-    def rows(values: Sequence[Any], k: int) -> Any:
-        """A row for each start and unit, k steps after the start."""
+    def found(values: Sequence[Any], k: int) -> Any:
+        """What was there k steps after each start, a row each."""
         import torch
 
-        return torch.stack([values[t + k] for t in at]).repeat_interleave(len(chosen), dim=0)
+        return torch.stack([values[t + k] for t in at])
 
-    s = {field: rows([one[field] for one in states], 0) for field in states[0]}
-    eye = _eye(width)[chosen].repeat(len(at), 1)
+    def entered(k: int) -> Fields:
+        return {field: found([one[field] for one in states], k) for field in states[0]}
 
-    def nudged(by: Array) -> Any:
+    eye = _eye(width)[chosen][:, None].expand(-1, len(at), -1)  # (nudged, starts, units)
+
+    def nudged(by: Array) -> Fields:
         def nudge(word: str, value: Array) -> Array:
             return value + by if word == own else value
 
-        return _parted(stepped(cell, p, rows(entering, 0), s, [nudge])[1])
+        return _floats(stepped(cell, p, found(entering, 0), entered(0), [nudge])[1])
 
-    floats, moved, others = _derivative(nudged, 0 * eye, eye)
-    actual = [_norms(moved[own], len(at))]
+    moved = _derivatives(nudged, 0 * eye[0], eye)
+    actual = [_norms(moved[own])]
     for k in range(1, lags + 1):
-        now = rows(entering, k)
+        now, s = found(entering, k), entered(k)
 
-        def advanced(s: Fields, now: Any = now, others: Fields = others) -> Any:
-            return _parted(cell.step(p, now, {**s, **others})[1])
+        def advanced(floats: Fields, now: Any = now, s: Fields = s) -> Fields:
+            return _floats(cell.step(p, now, {**s, **floats})[1])
 
-        floats, moved, others = _derivative(advanced, floats, moved)
-        actual.append(_norms(moved[own], len(at)))
+        moved = _derivatives(advanced, _floats(s), moved)
+        actual.append(_norms(moved[own]))
     claimed = _claimed(cell, p, own, gates, at, lags)
     left = None if claimed is None else claimed[:, chosen]
     return Horizon(name, chosen, np.stack(actual), left)
 
 
-def _parted(s: Fields) -> tuple[Fields, Fields]:
-    """Fields that have derivatives, and the others."""
-    floats = {name: value for name, value in s.items() if value.is_floating_point()}
-    return floats, {name: value for name, value in s.items() if name not in floats}
+def _floats(s: Fields) -> Fields:
+    """The fields that have derivatives."""
+    return {name: value for name, value in s.items() if value.is_floating_point()}
 
 
-def _derivative(work: Any, at: Any, along: Any) -> Any:
-    """A function's first result, its derivative in a direction, and the second result."""
+def _derivatives(work: Any, at: Any, along: Any) -> Any:
+    """A function's derivatives in many directions, which are the first axis of `along`."""
     with warnings.catch_warnings():  # torch warns of a part of its own that it uses here
         warnings.simplefilter("ignore", DeprecationWarning)
-        from torch.func import jvp
+        from torch.func import jvp, vmap
 
-        return jvp(work, (at,), (along,), has_aux=True)
+        return vmap(lambda direction: jvp(work, (at,), (direction,))[1])(along)
 
 
 def _place(executor: Executor, name: str, known: Any) -> tuple[int, str]:
@@ -207,7 +235,7 @@ def _followed(
     """Step by step: what enters a layer (F,), its state before (units,), and what was seen."""
     import torch
 
-    given = None if state is None else executor._admit(state.map(_double), 1)
+    given = None if state is None else executor._admit(state, 1)
     fresh = executor._fresh(None, 1)
     held = [make() for make in fresh] if given is None else executor._layers(given)
     when = timeline(1, int(x.shape[1]), None, None, executor.like)
@@ -244,21 +272,15 @@ def _claimed(
     return np.stack([np.linalg.norm(power, axis=0) for power in powers])
 
 
-def _norms(moved: Any, starts: int) -> np.ndarray:
-    """(starts * units, width) -> the mean over the starts of each row's norm, (units,)."""
-    norms = moved.detach().norm(dim=-1).numpy()
-    return np.asarray(norms.reshape(starts, -1).mean(axis=0))
+def _norms(moved: Any) -> np.ndarray:
+    """(nudged, starts, width) -> the mean over the starts of each one's norm, (nudged,)."""
+    return np.asarray(moved.detach().norm(dim=-1).mean(dim=-1).numpy())
 
 
 def _eye(width: int) -> Any:
     import torch
 
     return torch.eye(width, dtype=torch.float64)
-
-
-def _double(array: Any) -> Any:
-    values = np.asarray(array.detach() if hasattr(array, "detach") else array)
-    return values.astype(np.float64) if values.dtype.kind == "f" else values
 
 
 def _at_least(steps: int, lags: int) -> str:

@@ -1,59 +1,58 @@
 """`Replay`: what was seen inside a fast run, computed afterwards from its outputs.
 
-A kernel gives outputs and no gates. Once the outputs of a whole call are known, so is the h before
-every step, and the gates of all steps are one product of matrices away. Only the cell state of the
-LSTM is a recurrence still, an elementwise one.
+Native kernels show what they computed; those of torch give outputs alone. Once the outputs of a
+whole call are known, so is the h before every step, and the gates of all steps are one product of
+matrices away. Only the cell state of the LSTM is a recurrence still, an elementwise one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import Any, TypeAlias
+from collections.abc import Callable
 
 from array_api_compat import array_namespace
 
 from statewise.cell import Cell
-from statewise.cells import GRU, LSTM, Elman, Residual
+from statewise.cells import GRU, LSTM, Elman
 from statewise.cells.activations import ACTIVATIONS
 from statewise.timeline import Timeline
 from statewise.types import Array, Fields, Parameters, Seen
 from statewise.unroll import Fresh, Run, unroll
 
-Before: TypeAlias = Callable[[str, Array], Array]
-"""A field's name and its values after every step, (B, T, units) -> the values before it."""
-
 
 class Replay:
-    """A run that sees: the layer runs by the fast way, and its gates are computed afterwards.
+    """A run that sees: where the fast way does not, it runs all the same, and the gates are
+    computed afterwards.
 
     Cells without a replay are run as they would be without this.
 
     Arguments:
         run: the fast way.
-        unseen: the identities of the parameters of layers of which nothing is asked.
     """
 
-    def __init__(self, run: Run, unseen: Collection[int] = ()) -> None:
-        self._run, self._unseen = run, unseen
+    def __init__(self, run: Run) -> None:
+        self._run = run
 
     def __call__(
         self, cell: Cell, p: Parameters, x: Array, s: Fields, see: bool
     ) -> tuple[Array, Fields, Seen]:
         return self._run(cell, p, x, s, see)
 
-    def watched(
-        self, cell: Cell, p: Parameters, x: Array, s: Fields, when: Timeline, fresh: Fresh
-    ) -> tuple[Array, Fields, Seen]:
-        """A whole call of one layer with what was seen."""
-        if id(p) in self._unseen:
-            return unroll(cell, p, x, s, when, fresh, self._run)
-        if type(cell) is Residual:
-            inner = self.watched(cell.inner, p, x, s, when, fresh)
-            y = x + inner[0]
-            return y, inner[1], {**inner[2], "y": y}
-        replay = _find(cell)
+    def whole(
+        self,
+        cell: Cell,
+        p: Parameters,
+        x: Array,
+        s: Fields,
+        when: Timeline,
+        fresh: Fresh,
+        see: bool,
+    ) -> tuple[Array, Fields, Seen] | None:
+        """A whole call of one layer, or None where it is run segment by segment."""
+        fast = getattr(self._run, "whole", None)
+        done = None if fast is None else fast(cell, p, x, s, when, fresh, see)
+        replay = _find(cell) if see and done is None else None
         if replay is None or 0 in x.shape or any(a.dtype != x.dtype for a in s.values()):
-            return unroll(cell, p, x, s, when, fresh, self._run, see=True)
+            return done
         y, after, _ = unroll(cell, p, x, s, when, fresh, self._run)
         return y, after, replay(cell, p, x, y, s, when, fresh)
 
@@ -152,12 +151,3 @@ def _cell_path(
     carried = xp.stack(entering, axis=1)[:, :, None]  # (B, pieces, 1, units)
     c = xp.stack(alone, axis=2) + xp.stack(kept, axis=2) * carried
     return xp.reshape(c, (rows, pieces * length, units))[:, :steps]
-
-
-def sources(executor: Any, layers: Collection[int]) -> set[int]:
-    """The identities of the parameters of every layer but these, see `Replay`."""
-    return {
-        id(executor.params[str(index)])
-        for index in range(len(executor.cells))
-        if index not in layers
-    }

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from statewise import checkpoint
-from statewise.errors import FileError, InputError
+from statewise.errors import InputError
 from statewise.inspect.subject import suggestion
-from statewise.origin import Recorded
 from statewise.state import State
 from statewise.types import is_torch
-
-KIND = "statewise.trace"
 
 
 class Trace(Mapping[str, np.ndarray]):
@@ -28,6 +24,7 @@ class Trace(Mapping[str, np.ndarray]):
         mask: (B, T) bool, true where a step is not padding; None where none is.
         reset: (B, T) bool, true where a row forgot before the step; None where none did.
         labels: one for each step (characters, times), or None; see `align`.
+        model: what ran; None for a trace that was read from a file without it.
 
     Example::
 
@@ -53,7 +50,7 @@ class Trace(Mapping[str, np.ndarray]):
         self.inputs, self.before, self.after = inputs, before, after
         self.mask, self.reset = mask, reset
         self.labels = None if labels is None else list(labels)
-        self._model = model
+        self.model = model
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name in self._values:
@@ -138,6 +135,22 @@ class Trace(Mapping[str, np.ndarray]):
             )
         return int(start), int(stop)
 
+    def extent(self, row: int = 0, steps: Any = None) -> tuple[int, int]:
+        """The steps of a row as (start, stop): up to its end, or those of `steps`, see `span`.
+
+        Raises:
+            InputError: a row that is not there or has no steps, or a span beyond its end.
+        """
+        if not 0 <= row < self.rows:
+            raise InputError(f"this trace has rows 0 to {self.rows - 1}, got {row}")
+        valid = self.steps if self.mask is None else int(self.mask[row].sum())
+        if not valid:
+            raise InputError(f"row {row} of this trace has no steps, so there is nothing to show")
+        start, stop = (0, valid) if steps is None else self.span(steps)
+        if stop > valid:
+            raise InputError(f"row {row} ends at step {valid}; the span {start} to {stop} does not")
+        return start, stop
+
     def _passage(self, passage: str) -> tuple[int, int]:
         if self.labels is None:
             raise InputError("steps have no labels yet; write trace.align(text) first")
@@ -179,12 +192,16 @@ class Trace(Mapping[str, np.ndarray]):
             step: 0 for the state after the first step; negative numbers count from the end.
             model: needed for a trace that was loaded from a file.
         """
-        runner = self._model if model is None else model
-        if runner is None:
-            raise InputError("a trace read from a file has no model; write state_at(step, model)")
         if not -self.steps <= step < self.steps:
             raise InputError(f"this trace has steps 0 to {self.steps - 1}, got {step}")
-        stop = step % self.steps + 1
+        found: State = self.again(step % self.steps + 1, model)[1].detach()
+        return found
+
+    def again(self, stop: int, model: Any = None) -> tuple[Any, State]:
+        """The run up to a step, once more: the outputs (B, stop, O), and the state at its end."""
+        runner = self.model if model is None else model
+        if runner is None:
+            raise InputError("a trace read from a file has no model; write state_at(step, model)")
         x: Any = self.inputs[:, :stop]
         if is_torch(getattr(runner, "_like", None)):
             import torch
@@ -192,31 +209,110 @@ class Trace(Mapping[str, np.ndarray]):
             x = torch.from_numpy(np.array(x)).to(runner._like.device)
         reset = None if self.reset is None else self.reset[:, :stop]
         lengths = None if self.mask is None else self.mask[:, :stop].sum(axis=1)
-        _, state = runner(x, self.before, reset=reset, lengths=lengths)
-        found: State = state.detach()
-        return found
+        outputs, state = runner(x, self.before, reset=reset, lengths=lengths)
+        return outputs, state
+
+    # Pictures
+
+    def plot(
+        self,
+        kind: str = "heat",
+        name: str | None = None,
+        unit: int | None = None,
+        *,
+        row: int = 0,
+        steps: Any = None,
+        path: str | Path | None = None,
+    ) -> Any:
+        """A still of one row by matplotlib.
+
+        Arguments:
+            kind: ``"heat"``, all units of a name through time; ``"gates"``, all that was recorded
+                of a unit's layer, below what the model read; ``"text"``, the characters coloured by
+                a unit.
+            name: ``"0.c"``; the memory of the first layer where not given.
+            unit: of `name`; the one that moves most where not given.
+            row, steps: which row and which of its steps, see `extent`.
+            path: also written there, as PNG, SVG or PDF by its ending; whole or not at all.
+
+        Returns:
+            a matplotlib ``Figure``; no window is opened.
+
+        Raises:
+            InputError: an unknown kind, name, unit, row or span.
+            MissingExtraError: matplotlib is not installed.
+
+        Example::
+
+            trace.plot("text", "0.c", 17, path="unit-17.png")
+        """
+        from statewise.inspect.plotting import plot_trace
+
+        return plot_trace(self, kind, name, unit, row=row, steps=steps, path=path)
+
+    def widget(
+        self,
+        row: int = 0,
+        unit: tuple[str, int] | None = None,
+        cards: Iterable[Any] = (),
+        horizon: Any = None,
+        title: str = "statewise inspect",
+        steps: Any = None,
+    ) -> Any:
+        """The page of `save_html` as a widget for a notebook, which shows it where a cell ends with
+        it. Arguments are those of `save_html`.
+
+        Raises:
+            InputError: as `save_html`.
+            MissingExtraError: anywidget or plotly is not installed.
+        """
+        from statewise.inspect.widget import widget
+
+        return widget(self, row, unit, cards, horizon, title, steps=steps)
 
     # Files
 
+    def save_html(
+        self,
+        path: str | Path,
+        row: int = 0,
+        unit: tuple[str, int] | None = None,
+        cards: Iterable[Any] = (),
+        horizon: Any = None,
+        title: str = "statewise inspect",
+        steps: Any = None,
+    ) -> None:
+        """Write a page on which to look at one row: a file that needs nothing else, whole or not
+        at all.
+
+        Arguments:
+            path: of the page.
+            row: which row, up to its end.
+            unit: (name, unit) to begin with; one that moves much where not given.
+            cards: of `explain_units`, to be shown beside.
+            horizon: of `horizon`, to be shown beside.
+            title: of the page.
+            steps: which steps, as `span` takes them; all where not given.
+
+        Raises:
+            InputError: an unknown name, unit or row, no steps, or too much for a page.
+            MissingExtraError: plotly is not installed.
+
+        Example::
+
+            trace.save_html("page.html", unit=("0.c", 3), horizon=inspect.horizon(model, x))
+        """
+        from statewise.inspect.page import html, payload
+
+        written = html(payload(self, row, unit, cards, horizon, title, steps=steps))
+        with checkpoint.replacing(path) as temporary:
+            temporary.write_text(written, encoding="utf-8")
+
     def save(self, path: str | Path) -> None:
         """Write the trace as safetensors, whole or not at all; the model is not written."""
-        arrays = {f"values/{name}": value for name, value in self._values.items()}
-        arrays["inputs"] = self.inputs
-        for word, state in (("before", self.before), ("after", self.after)):
-            arrays[f"{word}/position"] = state.position
-            arrays |= {f"{word}/{name}": array for name, array in state.items()}
-        for word, mask in (("mask", self.mask), ("reset", self.reset)):
-            if mask is not None:
-                arrays[word] = mask
-        origin = self.before.origin
-        metadata = {
-            "names": json.dumps(list(self)),
-            "fields": json.dumps(list(self.before)),
-            "labels": json.dumps(self.labels, default=str),
-            "architecture": (origin and origin.architecture) or "",
-            "weights": (origin and origin.weights()) or "",
-        }
-        checkpoint.write(path, KIND, arrays, metadata)
+        from statewise.inspect.trace_file import write
+
+        write(self, path)
 
     @classmethod
     def load(cls, path: str | Path, model: Any = None) -> Trace:
@@ -225,30 +321,9 @@ class Trace(Mapping[str, np.ndarray]):
         Raises:
             FileError: no trace file, or one that is truncated or altered.
         """
-        arrays, metadata = checkpoint.read(path, KIND)
-        origin = Recorded(metadata.get("architecture") or None, metadata.get("weights") or None)
-        try:
-            names, fields = json.loads(metadata["names"]), json.loads(metadata["fields"])
-            states = [
-                State(
-                    {name: arrays[f"{word}/{name}"] for name in fields},
-                    arrays[f"{word}/position"],
-                    origin=origin,
-                )
-                for word in ("before", "after")
-            ]
-            return cls(
-                {name: arrays[f"values/{name}"] for name in names},
-                inputs=arrays["inputs"],
-                before=states[0],
-                after=states[1],
-                mask=arrays.get("mask"),
-                reset=arrays.get("reset"),
-                labels=json.loads(metadata["labels"]),
-                model=model,
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise FileError(f"{path} is not a whole trace file: {error}") from error
+        from statewise.inspect.trace_file import read
+
+        return read(path, model)
 
     def _with(self, *, labels: Sequence[Any]) -> Trace:
         return Trace(
@@ -259,7 +334,7 @@ class Trace(Mapping[str, np.ndarray]):
             mask=self.mask,
             reset=self.reset,
             labels=labels,
-            model=self._model,
+            model=self.model,
         )
 
 

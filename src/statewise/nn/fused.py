@@ -28,13 +28,17 @@ class Fastest:
         return fused(cell, p, x, s, see)
 
     def whole(
-        self, cell: Cell, p: Parameters, x: Tensor, s: Fields, when: Timeline, fresh: Fresh
+        self,
+        cell: Cell,
+        p: Parameters,
+        x: Tensor,
+        s: Fields,
+        when: Timeline,
+        fresh: Fresh,
+        see: bool,
     ) -> tuple[Tensor, Fields, Seen] | None:
         """A whole call through the native kernels, or None where they do not run it."""
-        if isinstance(cell, Residual):
-            inner = self.whole(cell.inner, p, x, s, when, fresh)
-            return None if inner is None else (x + inner[0], inner[1], {})
-        return native.whole(cell, p, x, s, when, fresh) if native.runs(cell, x) else None
+        return native.whole(cell, p, x, s, when, fresh, see) if native.runs(cell, x) else None
 
     def step(
         self, cell: Cell, p: Parameters, x: Tensor, s: Fields
@@ -55,9 +59,6 @@ def fused(
     """Run a segment by torch's kernels where it has them."""
     if x.shape[0] == 0 or see:
         return scanning(cell, p, x, s, see)
-    if isinstance(cell, Residual):
-        y, s, seen = fused(cell.inner, p, x, s, see)
-        return x + y, s, seen
     if not has_kernel(cell) or not _plain(x):
         return scanning(cell, p, x, s, see)
     match cell:
@@ -81,8 +82,6 @@ def has_kernel(cell: Cell) -> bool:
             return plain and cell.reset == "after"
         case Elman():
             return cell.activation in ("tanh", "relu")
-        case Residual():
-            return has_kernel(cell.inner)
         case _:
             return False
 

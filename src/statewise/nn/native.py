@@ -32,19 +32,26 @@ def runs(cell: Cell, x: Tensor) -> bool:
 
 
 def whole(
-    cell: Cell, p: Parameters, x: Tensor, s: Fields, when: Timeline, fresh: Fresh
-) -> tuple[Tensor, Fields, Seen]:
-    """A whole call of one layer, see `statewise.unroll.Run`."""
+    cell: Cell, p: Parameters, x: Tensor, s: Fields, when: Timeline, fresh: Fresh, see: bool
+) -> tuple[Tensor, Fields, Seen] | None:
+    """A whole call of one layer, see `statewise.unroll.Run`.
+
+    None where a gradient of what is seen may be wanted: the operator has that of its outputs alone.
+    """
     start = fresh() if when.reset is not None else {}
     inputs = [x, s["h"], s.get("c"), p["W"], p["R"], p["b"], p.get("m")]
     inputs += [start.get("h"), start.get("c")]
     tensors = [None if tensor is None else tensor.contiguous() for tensor in inputs]
     reset = None if when.reset_steps is None else torch.from_numpy(when.reset_steps)
     lengths = None if when.lengths is None else torch.from_numpy(when.lengths)
-    save = _followed(tensors)
+    followed = _followed(tensors)
+    if see and followed:
+        return None
     operator = recurrent if torch.compiler.is_compiling() or not _plain(tensors) else _recurrent
-    y, h, c, *_ = operator(*tensors, reset, lengths, kernels.kernel(cell), save)
-    return y, {"h": h, "c": c} if "c" in s else {"h": h}, {}
+    y, h, c, *saved = operator(*tensors, reset, lengths, kernels.kernel(cell), followed or see)
+    if "c" not in s:
+        return y, {"h": h}, kernels.seen(cell, y, saved[0]) if see else {}
+    return y, {"h": h, "c": c}, kernels.seen(cell, y, *saved) if see else {}
 
 
 def one_step(cell: Cell, p: Parameters, x: Tensor, s: Fields) -> tuple[Tensor, Fields, Seen] | None:
@@ -190,7 +197,8 @@ class _Recurrent(torch.autograd.Function):
 
 
 def _recurrent(*given: Any) -> Any:
-    return _Recurrent.apply(*given) if given[-1] else _forward(*given)  # type: ignore[no-untyped-call]
+    """Without dispatch. What is saved comes back only where autograd does not keep it."""
+    return _Recurrent.apply(*given) if _followed(given[:9]) else _forward(*given)  # type: ignore[no-untyped-call]
 
 
 def _plain(tensors: Sequence[Tensor | None]) -> bool:

@@ -98,6 +98,53 @@ class Model:
                 return done
         return self._executor.step(x, state)
 
+    def sample(self, noise: np.ndarray, state: State) -> tuple[np.ndarray, Callable[[int], State]]:
+        """Steps that read what they draw: at each, the largest of the last outputs and noise.
+
+        With Gumbel noise that is a draw from the softmax of the outputs, with zeros the likeliest.
+
+        Arguments:
+            noise: (T, B, outputs), float32 for the kernels.
+            state: from where to go on, B rows.
+
+        Returns:
+            the tokens (T, B), and a function that gives the state after step t.
+
+        Raises:
+            InputError: noise of another shape, or a model whose state does not hold its last
+                outputs, as it does with ``Linear(remember=True)``.
+            StateError: a state that does not fit.
+
+        Source: Gumbel, Statistical theory of extreme values, 1954.
+        """
+        if "outputs.y" not in self.architecture.fields or noise.ndim != 3:
+            raise InputError(
+                "sample takes noise (steps, rows, outputs) for a model that ends in "
+                f"Linear(remember=True), got {noise.shape} for {self.architecture.outputs!r}"
+            )
+        state = self._executor._admit(state, noise.shape[1])
+        done = None if self._packed is None else self._packed.sample(noise, state._arrays)
+        if done is None:
+            return self._sampled(noise, state)
+        tokens, fields = done
+
+        def after(t: int) -> State:
+            own = {name: values[t].copy() for name, values in fields.items()}
+            return State({**state, **own}, state.position + (t + 1), origin=self._origin)
+
+        return tokens, after
+
+    def _sampled(
+        self, noise: np.ndarray, state: State
+    ) -> tuple[np.ndarray, Callable[[int], State]]:
+        """The same step by step."""
+        tokens, states = np.empty(noise.shape[:2], np.int64), []
+        for t, own in enumerate(noise):
+            tokens[t] = (state["outputs.y"] + own).argmax(axis=1)
+            _, state = self.step(tokens[t], state)
+            states.append(state)
+        return tokens, states.__getitem__
+
     def _plainly(
         self, run: Callable[..., Any], x: np.ndarray, state: State | None
     ) -> tuple[np.ndarray, State] | None:

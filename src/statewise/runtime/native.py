@@ -7,7 +7,7 @@ runs as in `statewise.program.Executor`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,6 @@ import numpy as np
 from statewise import kernels
 from statewise.architecture import Tokens
 from statewise.cell import Cell
-from statewise.cells import Residual
 from statewise.origin import Origin
 from statewise.program import Executor, Program
 from statewise.state import State
@@ -33,7 +32,7 @@ class LayerByLayer:
 
     def __init__(self, half: bool) -> None:
         self._half = half
-        self._packed: dict[int, tuple[Parameters, Any]] = {}
+        self._packed: dict[tuple[int, ...], tuple[Parameters, Any]] = {}
 
     def __call__(
         self, cell: Cell, p: Parameters, x: Array, s: Fields, see: bool
@@ -41,31 +40,39 @@ class LayerByLayer:
         return scanning(cell, p, x, s, see)
 
     def whole(
-        self, cell: Cell, p: Parameters, x: Array, s: Fields, when: Timeline, fresh: Fresh
+        self,
+        cell: Cell,
+        p: Parameters,
+        x: Array,
+        s: Fields,
+        when: Timeline,
+        fresh: Fresh,
+        see: bool,
     ) -> tuple[Array, Fields, Seen] | None:
         """A whole call of one layer, or None where it has no kernel."""
-        if type(cell) is Residual:
-            inner = self.whole(cell.inner, p, x, s, when, fresh)
-            return None if inner is None else (x + inner[0], inner[1], {})
         packed = self._find(cell, p) if x.dtype == np.float32 else None
         if packed is None:
             return None
         start = fresh() if when.reset is not None else {}
-        y, h, c, _, _ = packed.forward(
+        y, h, c, gates, cells = packed.forward(
             np.ascontiguousarray(x),
             *_pair(s),
             when.reset_steps,
             *_pair(start),
             when.lengths,
-            False,
+            see,
         )
-        return y, {"h": h} if c is None else {"h": h, "c": c}, {}
+        seen = kernels.seen(cell, y, gates, cells) if see else {}
+        return y, {"h": h} if c is None else {"h": h, "c": c}, seen
 
     def _find(self, cell: Cell, p: Parameters) -> Any:
-        # A model's parameters live as long as it does, so their identity is theirs alone.
-        held = self._packed.get(id(p))
+        if kernels.kernel(cell) is None:
+            return None
+        # A model's arrays live as long as it does, so their identity is theirs alone.
+        key = tuple(map(id, p.values()))
+        held = self._packed.get(key)
         if held is None:
-            held = self._packed[id(p)] = (p, kernels.layer(cell, p, half=self._half))
+            held = self._packed[key] = (p, kernels.layer(cell, p, half=self._half))
         return held[1]
 
 
@@ -96,7 +103,7 @@ class NativeExecutor(Executor):
         reset: Any = None,
         lengths: Any = None,
         start: State | None = None,
-        see: bool = False,
+        see: bool | Collection[str] = False,
     ) -> tuple[Array, State, Seen]:
         if self.packed is None or see:
             return super().unroll(x, state, reset, lengths, start, see)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,11 @@ from statewise.errors import InputError, StateError
 from statewise.runtime import Model
 from statewise.state import State
 
-_AHEAD = 256
-"""Steps whose random numbers are drawn at once: one call of NumPy for many characters."""
+AHEAD = 64
+"""Tokens that are drawn at once: one call for many, and the first comes soon."""
+
+_HOTTEST, _TINY = 1e30, np.finfo(np.float32).tiny
+"""Temperatures above draw evenly; what is drawn from is nowhere zero."""
 
 
 @dataclass(frozen=True)
@@ -61,28 +64,29 @@ class Sampler:
     def __init__(self, options: Sampling) -> None:
         self._options = options
         self._rng = np.random.default_rng(options.seed)
-        self._noise: Iterator[np.ndarray] = iter(())
+        self._ahead: Iterator[np.ndarray] = iter(())
+        self.among_all = options.top_k is None and options.top_p is None
+
+    def noise(self, shape: tuple[int, ...]) -> np.ndarray:
+        """What is to be added to outputs, the next so many numbers of it."""
+        temperature = np.float32(min(self._options.temperature, _HOTTEST))
+        if temperature == 0:
+            return np.zeros(shape, np.float32)
+        exponential = self._rng.standard_exponential(shape, dtype=np.float32)
+        return np.asarray(np.log(np.maximum(exponential, _TINY)) * -temperature)
 
     def __call__(self, outputs: np.ndarray) -> np.ndarray:
         """Outputs (B, V) -> tokens (B,)."""
         options = self._options
-        if options.temperature == 0:
-            return np.asarray(outputs.argmax(axis=1))
-        scores = outputs * np.float32(1 / max(options.temperature, 1e-6))
-        if options.top_k is not None and options.top_k < scores.shape[1]:
-            scores = _likeliest(scores, options.top_k)
-        if options.top_p is not None and options.top_p < 1:
-            scores = _probable(scores, options.top_p)
-        noise = next(self._noise, None)
+        if options.top_k is not None and options.top_k < outputs.shape[1]:
+            outputs = _likeliest(outputs, options.top_k)
+        if options.top_p is not None and options.top_p < 1 and options.temperature > 0:
+            outputs = _probable(outputs, options.top_p, options.temperature)
+        noise = next(self._ahead, None)
         if noise is None:
-            self._noise = self._drawn(outputs.shape)
-            noise = next(self._noise)
-        return np.asarray((scores + noise).argmax(axis=1))
-
-    def _drawn(self, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
-        exponential = self._rng.standard_exponential((_AHEAD, *shape), dtype=np.float32)
-        tiny = np.finfo(np.float32).tiny
-        return iter(-np.log(np.maximum(exponential, tiny)))
+            self._ahead = iter(self.noise((AHEAD, *outputs.shape)))
+            noise = next(self._ahead)
+        return np.asarray((outputs + noise).argmax(axis=1))
 
 
 def _likeliest(scores: np.ndarray, count: int) -> np.ndarray:
@@ -93,11 +97,11 @@ def _likeliest(scores: np.ndarray, count: int) -> np.ndarray:
     return kept
 
 
-def _probable(scores: np.ndarray, share: float) -> np.ndarray:
+def _probable(scores: np.ndarray, share: float, temperature: float) -> np.ndarray:
     """The scores of the fewest tokens that together have a share of the probability."""
     order = np.argsort(-scores, axis=1, kind="stable")
     ranked = np.take_along_axis(scores, order, axis=1)
-    mass = np.exp(ranked - ranked[:, :1])
+    mass = np.exp((ranked - ranked[:, :1]) / max(temperature, 1e-6))
     before = np.cumsum(mass, axis=1) - mass
     ranked[before >= share * mass.sum(axis=1, keepdims=True)] = -np.inf
     kept = np.empty_like(scores)
@@ -105,7 +109,7 @@ def _probable(scores: np.ndarray, share: float) -> np.ndarray:
     return kept
 
 
-class Generation:
+class Generation(Iterator[np.ndarray]):
     """Tokens drawn one after the other; going over it is what runs the model.
 
     The state has always consumed every token that was given out, so it can be kept, saved, and
@@ -127,15 +131,42 @@ class Generation:
     def __init__(self, model: Model, state: State, length: int, sampling: Sampling) -> None:
         if not _whole(length) or length < 0:
             raise InputError(f"length must be a whole number of at least 0, got {length!r}")
-        self._model, self.state, self._left = model, state, int(length)
+        self._model, self._left = model, int(length)
         self._sampler = Sampler(sampling)
+        self._tokens = np.empty((0, 0), np.int64)  # drawn ahead, the first `_given` given out
+        self._given = 0
+        self._after: Callable[[int], State] = lambda _: state
+
+    @property
+    def state(self) -> State:
+        """The state that has consumed every token given out so far."""
+        return self._after(self._given - 1)
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        while self._left:
-            tokens = self._sampler(self.state["outputs.y"])
-            _, self.state = self._model.step(tokens, self.state)
-            self._left -= 1
-            yield tokens
+        return self
+
+    def __next__(self) -> np.ndarray:
+        if not self._left:
+            raise StopIteration
+        if self._given == len(self._tokens):
+            self._draw()
+        tokens: np.ndarray = self._tokens[self._given]
+        self._given += 1
+        self._left -= 1
+        return tokens
+
+    def _draw(self) -> None:
+        state = self.state
+        outputs = np.asarray(state["outputs.y"])
+        if self._sampler.among_all:
+            steps = min(self._left, max(AHEAD // len(outputs), 1))
+            noise = self._sampler.noise((steps, *outputs.shape))
+            self._tokens, self._after = self._model.sample(noise, state)
+        else:
+            tokens = self._sampler(outputs)
+            _, state = self._model.step(tokens, state)
+            self._tokens, self._after = tokens[None], lambda _: state
+        self._given = 0
 
 
 def begun(model: Model, prompt: np.ndarray, state: State | None, branches: int) -> State:

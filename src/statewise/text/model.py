@@ -285,13 +285,14 @@ class TextModel:
         """Read what `save` or `fit` wrote; torch is not needed.
 
         Arguments:
-            folder: the folder.
+            folder: the folder, or the model's file in it.
             cells, weights: as for `sw.load`. ``"bfloat16"`` writes faster and a little otherwise.
 
         Raises:
             FileError: no text model there, or one that is truncated or altered.
         """
-        path = Path(folder) / MODEL_FILE
+        path = Path(folder)
+        path = path if path.is_file() else path / MODEL_FILE
         if not path.is_file():
             raise FileError(f"{folder} holds no text model; train one with: statewise text train")
         model = load_model(path, cells=cells, weights=weights)

@@ -31,8 +31,10 @@ ROWS = 128
 """How many values of a field are shown; of a longer one, every second, third, ... is."""
 FRAME = 0.1
 """Seconds between two looks at a session that is watched."""
-BEAT = 2.0
-"""Seconds after which a session that rests is described again."""
+LASTS = 2.0
+"""Seconds after which the page must ask again to watch a session: a server that ends, and waits for
+what it is asked, need not wait for pages that are open.
+"""
 SEARCHED = 10_000
 """How many sessions a search looks through."""
 
@@ -138,7 +140,7 @@ class Feeds:
         return json({"sessions": found[:limit], "more": len(found) > limit or cursor is not None})
 
     async def watch(self, request: Request) -> Response:
-        """A session as it moves: a line of JSON for each step that is seen."""
+        """A session as it moves, for a while: a line of JSON for each step that is seen."""
         who, session = self.namespace(request), request.query_params.get("session", "")
         await self.engine.info(who, session)
         return StreamingResponse(
@@ -149,8 +151,8 @@ class Feeds:
 
     async def _lines(self, who: str, session: str) -> AsyncIterator[bytes]:
         shown: Any = None
-        told = 0.0
-        while True:
+        until = time.monotonic() + LASTS
+        while time.monotonic() < until:
             event: dict[str, Any] = {}
             try:
                 info = await self.engine.info(who, session)
@@ -162,9 +164,9 @@ class Feeds:
             except ServeError as error:
                 yield msgspec.json.encode(error.body()) + b"\n"
                 return
-            if event or time.monotonic() - told > BEAT:
+            if event:
                 event["info"] = info
-                shown, told = now, time.monotonic()
+                shown = now
                 yield msgspec.json.encode(event) + b"\n"
             await asyncio.sleep(FRAME)
 

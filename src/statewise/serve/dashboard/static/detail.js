@@ -63,8 +63,8 @@ export class Detail {
       } catch (error) {
         if (signal.aborted) return;
         if (error.status === 404 || error.status === 410) return this.close(error.message);
+        await pause(1500);
       }
-      if (!signal.aborted) await pause(1500);
     }
   }
 

@@ -59,6 +59,10 @@ class Field {
   }
 
   push(step, values) {
+    if (step === this.steps.at(-1)) {
+      this.columns[this.columns.length - 1] = values;
+      return;
+    }
     this.columns.push(values);
     this.steps.push(step);
     if (this.columns.length > COLUMNS) {

@@ -1,0 +1,103 @@
+// What a page or a widget holds of a trace: values by name, step and unit, decoded as they are asked for.
+
+/** The value of every half-precision number by its bits. */
+const HALVES = (() => {
+  const table = new Float32Array(65536);
+  for (let bits = 0; bits < 65536; bits++) {
+    const exponent = (bits >> 10) & 31, fraction = bits & 1023;
+    const size = exponent === 31 ? (fraction ? NaN : Infinity)
+      : exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -24 * fraction;
+    table[bits] = bits & 32768 ? -size : size;
+  }
+  return table;
+})();
+
+const WORDS = { f2: Uint16Array, f4: Float32Array, f8: Float64Array };
+
+async function inflated(text) {
+  const packed = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+/** Bytes that lie in planes, the most significant first, as numbers. */
+function unshuffled(planes, type) {
+  const size = Number(type[1]), count = planes.length / size;
+  const bytes = new Uint8Array(planes.length);
+  for (let place = 0; place < size; place++) {
+    const from = (size - 1 - place) * count;
+    for (let i = 0, to = place; i < count; i++, to += size) bytes[to] = planes[from + i];
+  }
+  return new WORDS[type](bytes.buffer);
+}
+
+/** An array of (rows, columns), one row a unit. */
+class Grid {
+  constructor({ rows, type, scale }, words) {
+    Object.assign(this, { rows, scale, half: type === "f2", words });
+    this.columns = rows ? words.length / rows : 0;
+    this.kept = new Map();
+  }
+
+  static async decode(packed) {
+    return new Grid(packed, unshuffled(await inflated(packed.data), packed.type));
+  }
+
+  at(row, column) {
+    const word = this.words[row * this.columns + column];
+    return this.half ? HALVES[word] / this.scale : word;
+  }
+
+  row(row) {
+    if (!this.kept.has(row)) {
+      const words = this.words.subarray(row * this.columns, (row + 1) * this.columns);
+      this.kept.set(row, this.half ? Float32Array.from(words, (word) => HALVES[word] / this.scale) : words);
+    }
+    return this.kept.get(row);
+  }
+}
+
+class Recording {
+  /** From the payload that `statewise.inspect.page.payload` makes. */
+  static async decode(payload) {
+    const grids = async (packed) => Object.fromEntries(await Promise.all(
+      Object.entries(packed).map(async ([name, one]) => [name, await Grid.decode(one)])));
+    const recording = new Recording();
+    const { values, before, initial, curves, loss, resets, unit, ...plain } = payload;
+    Object.assign(recording, plain, {
+      names: Object.keys(values),
+      grids: await grids(values),
+      start: await grids(before),
+      fresh: await grids(initial),
+      curves: await grids(curves),
+      loss: loss && { unit: loss.unit, values: (await Grid.decode(loss.values)).row(0) },
+      resets: new Set(resets),
+      opening: unit,
+    });
+    recording.each = recording.kind !== "text" ? "row" : recording.labels.includes("") ? "byte"
+      : recording.labels.every((label) => [...label].length === 1) ? "character" : "token";
+    recording.series = Object.values(recording.curves)[0]?.row(0) ?? null;
+    return recording;
+  }
+
+  /** How many units a name has. */
+  width(name) {
+    return this.grids[name].rows;
+  }
+
+  /** A value; at step -1 that of the state before the first step, null for what is no state. */
+  value(name, step, unit) {
+    if (step >= 0) return this.grids[name].at(unit, step);
+    return this.start[name]?.at(unit, 0) ?? null;
+  }
+
+  /** The value that a step finds: that of the step before, or the initial one after a reset. */
+  before(name, step, unit) {
+    return this.resets.has(step) ? this.fresh[name]?.at(unit, 0) ?? null : this.value(name, step - 1, unit);
+  }
+
+  /** One unit at every step. */
+  unit(name, unit) {
+    return this.grids[name].row(unit);
+  }
+}

@@ -1,0 +1,225 @@
+"""Stills of a trace by matplotlib: heat maps, the gates of a unit, coloured text"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from statewise.cells import GRU, LSTM
+from statewise.errors import InputError
+from statewise.inspect.canvas import INK, LINE, SOFT, figure_of, saved, titled
+from statewise.inspect.subject import cell_of, innermost, memory, suggestion, telling
+
+if TYPE_CHECKING:
+    from statewise.inspect.trace import Trace
+
+KINDS = ("heat", "gates", "text")
+_LOW, _HIGH = "#0b62c4", "#d1500f"
+"""Below and above zero, apart for every kind of colour vision."""
+_WORDS: dict[type, dict[str, str]] = {
+    LSTM: {"i": "input gate", "f": "forget gate", "g": "candidate", "o": "output gate"},
+    GRU: {"r": "reset gate", "z": "update gate", "n": "candidate"},
+}
+_GLYPHS = {" ": " ", "\n": "↵", "\t": "→", "": "·"}
+_ROW, _ROWS = 80, 40
+"""Characters in a line, and lines: what is shown of a text."""
+_STRETCHES = 2000
+"""Into how many stretches a long line is cut, of which each is drawn by its ends."""
+_LETTERS = 100
+"""How many characters stand one by one below an axis of steps."""
+
+
+def plot_trace(
+    trace: Trace,
+    kind: str = "heat",
+    name: str | None = None,
+    unit: int | None = None,
+    *,
+    row: int = 0,
+    steps: Any = None,
+    path: str | Path | None = None,
+) -> Any:
+    """What `Trace.plot` draws."""
+    if kind not in KINDS:
+        raise InputError(
+            f"nothing is drawn as {kind!r}{suggestion(kind, KINDS)} There are {', '.join(KINDS)}"
+        )
+    name = memory(trace) if name is None else name
+    start, stop = trace.extent(row, steps)
+    values = trace[name][row, start:stop].reshape(stop - start, -1)  # (T, units)
+    if kind == "heat":
+        return saved(_heat(trace, name, values, start), path)
+    unit = telling(values.T) if unit is None else unit
+    trace.unit(name, unit, row)
+    if kind == "text":
+        return saved(_text(trace, name, unit, values[:, unit], start), path)
+    return saved(_gates(trace, name, unit, row, (start, stop)), path)
+
+
+def _heat(trace: Trace, name: str, values: np.ndarray, start: int) -> Any:
+    steps, units = values.shape
+    figure = figure_of(min(16.0, max(6.0, steps / 12)), min(10.0, max(2.4, 1.2 + units / 12)))
+    axes = figure.subplots()
+    most = float(np.abs(values[np.isfinite(values)]).max(initial=0)) or 1.0
+    edges = (start - 0.5, start + steps - 0.5, units - 0.5, -0.5)
+    how = {"extent": edges, "aspect": "auto", "interpolation": "nearest" if steps < 2000 else None}
+    image = axes.imshow(values.T, cmap=_colours(), vmin=-most, vmax=most, **how)
+    bar = figure.colorbar(image, ax=axes, pad=0.01, fraction=0.05)
+    bar.outline.set_visible(False)
+    axes.set_ylabel("unit")
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    _steps_below(axes, trace, start, steps)
+    titled(axes, f"{name}: {units} units, step by step")
+    return figure
+
+
+def _gates(trace: Trace, name: str, unit: int, row: int, span: tuple[int, int]) -> Any:
+    layer = name.partition(".")[0]
+    start, stop = span
+    known = [one for one in trace if one.partition(".")[0] == layer]
+    known = [one for one in known if unit < trace[one].shape[-1]]
+    curve = trace.inputs[row, start:stop] if trace.inputs.ndim == 3 else None
+    count = len(known) + (curve is not None)
+    figure = figure_of(min(16.0, max(7.0, (stop - start) / 9)), 0.9 + 0.85 * count)
+    panels = list(np.atleast_1d(figure.subplots(count, 1, sharex=True)))
+    t = np.arange(start, stop)
+    if curve is not None:
+        panel = panels.pop(0)
+        for feature in curve.reshape(stop - start, -1).T:
+            panel.plot(*_thinned(t, feature), color=INK, lw=1.3)
+        _named(panel, "input")
+        first = panel
+    words = _WORDS.get(type(innermost(cell_of(trace.model, layer))), {})
+    for panel, one in zip(panels, known, strict=True):
+        values = trace.unit(one, unit, row)[start:stop]
+        _filled(panel, t, values, shut="gate" in words.get(own := one.partition(".")[2], ""))
+        _named(panel, f"{own}\n{words[own]}" if own in words else own)
+    first = first if curve is not None else panels[0]
+    for step in np.flatnonzero(trace.reset[row, start:stop]) if trace.reset is not None else ():
+        for panel in figure.axes:
+            panel.axvline(start + step - 0.5, color=INK, lw=0.8, ls=":")
+    for panel in figure.axes:
+        panel.tick_params(axis="x", bottom=panel is panels[-1])
+        panel.margins(x=0.01)
+    figure.align_ylabels()
+    _steps_below(panels[-1], trace, start, stop - start)
+    titled(first, f"Unit {unit} of layer {layer} through time")
+    return figure
+
+
+def _text(trace: Trace, name: str, unit: int, values: np.ndarray, start: int) -> Any:
+    """A line of text a row, each character on the colour of its value."""
+    if trace.labels is None:
+        raise InputError("steps have no labels to colour; write trace.align(text) first")
+    lines = _lines([str(one) for one in trace.labels[start : start + len(values)]])
+    shown = lines[:_ROWS]
+    most = float(np.abs(values[np.isfinite(values)]).max(initial=0)) or 1.0
+    grid = np.full((len(shown), _ROW), np.nan)
+    for number, (first, characters) in enumerate(shown):
+        grid[number, : len(characters)] = values[first : first + len(characters)]
+    figure = figure_of(9.5, 0.9 + 0.235 * len(shown))
+    axes = figure.subplots()
+    image = axes.imshow(grid, cmap=_colours(), vmin=-most, vmax=most, aspect="auto")
+    glyph = _glyphs()
+    plain: dict[str, Any] = {"ha": "center", "va": "center_baseline", "parse_math": False}
+    for number, (_, characters) in enumerate(shown):
+        for place, character in enumerate(characters):
+            axes.text(place, number, glyph(character), family="DejaVu Sans Mono", size=9, **plain)
+    axes.set_axis_off()
+    bar = figure.colorbar(image, ax=axes, pad=0.01, fraction=0.02, aspect=12)
+    bar.outline.set_visible(False)
+    seen = sum(len(characters) for _, characters in shown)
+    part = f", the first {seen:,} of {len(values):,} steps" if len(shown) < len(lines) else ""
+    titled(axes, f"{name}, unit {unit}{part}")
+    return figure
+
+
+def _lines(labels: list[str]) -> list[tuple[int, list[str]]]:
+    """Where each line begins and what stands in it: lines end with the text's own, or are full."""
+    lines: list[tuple[int, list[str]]] = [(0, [])]
+    for step, label in enumerate(labels):
+        if len(lines[-1][1]) == _ROW:
+            lines.append((step, []))
+        lines[-1][1].append(label)
+        if label == "\n":
+            lines.append((step + 1, []))
+    return [line for line in lines if line[1]]
+
+
+# Parts
+
+
+def _filled(axes: Any, t: np.ndarray, values: np.ndarray, shut: bool) -> None:
+    """A line over its colour; from 0 to 1 where it is a gate that can be shut."""
+    most = max(1.0, float(np.abs(values).max(initial=0)))
+    t, values = _thinned(t, values)
+    axes.plot(t, values, color=INK, lw=1.1)
+    for colour, where in ((_LOW, values < 0), (_HIGH, values >= 0)):
+        axes.fill_between(
+            t,
+            0,
+            values,
+            where=where,
+            interpolate=True,
+            color=SOFT if shut else colour,
+            alpha=0.4,
+            lw=0,
+        )
+    axes.set_ylim((-0.03, 1.03) if shut else (-1.05 * most, 1.05 * most))
+    axes.axhline(0, color=LINE, lw=0.8, zorder=0)
+
+
+def _thinned(t: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of many steps the lowest and the highest value of every short stretch."""
+    every = -(-len(t) // _STRETCHES)
+    if every < 4:
+        return t, values
+    starts = np.arange(0, len(t), every)
+    ends = np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts)
+    return t[starts].repeat(2), np.stack(ends, axis=1).ravel()
+
+
+def _named(axes: Any, name: str) -> None:
+    axes.set_ylabel(name, rotation=0, ha="right", va="center", color=INK, parse_math=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(colors=SOFT, labelsize=8)
+
+
+def _steps_below(axes: Any, trace: Trace, start: int, steps: int) -> None:
+    """Characters one by one, times at a few places, or the numbers of the steps."""
+    axes.set_xlabel("step")
+    if trace.labels is None:
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        return
+    labels, glyph = [str(one) for one in trace.labels[start : start + steps]], _glyphs()
+    letters = all(len(label) <= 1 for label in labels)
+    if letters and steps > _LETTERS:
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        return
+    every = 1 if letters else -(-steps // 10)
+    written = [glyph(label) if letters else "".join(map(glyph, label)) for label in labels[::every]]
+    axes.set_xticks(np.arange(start, start + steps, every), written, parse_math=False)
+    if letters:
+        axes.tick_params(axis="x", length=0, labelfontfamily="DejaVu Sans Mono")
+    axes.set_xlabel("")
+
+
+def _glyphs() -> Any:
+    """A character as the font can show it."""
+    from matplotlib.font_manager import findfont, get_font
+
+    font = get_font(findfont("DejaVu Sans Mono"))
+
+    def glyph(character: str) -> str:
+        sign = _GLYPHS.get(character, character)
+        return sign if len(sign) == 1 and font.get_char_index(ord(sign)) else "\u25a1"
+
+    return glyph
+
+
+def _colours() -> Any:
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("statewise", ["#4891eb", "#ffffff", "#e86e14"])

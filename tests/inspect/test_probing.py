@@ -1,0 +1,104 @@
+import json
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.inspect import handmade
+from tests.inspect.handmade import DECOY, WORKER
+
+import statewise as sw
+from statewise import inspect
+from statewise.inspect.probing import _split
+from statewise.inspect.trace import Trace
+
+LABELS = {"quotes": "inside quotes", "brackets": "bracket depth", "lines": "line position"}
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_the_unit_that_does_the_work_is_leant_on(name):
+    model = getattr(handmade, name)()
+    trace = inspect.record(model, handmade.written(model, 800), names=["0.c", "0.f"])
+    found = inspect.probe(trace, LABELS[name])
+    assert found.name == "0.c"
+    assert found.score > 0.95
+    assert found.selectivity > 0.1
+    assert set(found.units[:2]) == {WORKER, DECOY}
+    assert found.measure == ("accuracy" if name == "quotes" else "R2")
+    assert inspect.probe(trace, LABELS[name]) == found
+    assert json.loads(json.dumps(found.as_dict()))["selectivity"] == found.selectivity
+
+
+def test_a_label_of_ones_own_and_words():
+    model = handmade.holder()
+    text = handmade.written(model, 600)
+    trace = inspect.record(model, text)
+    words = np.where(handmade.held(text) > 0, "A was shown", "B was shown")
+    found = inspect.probe(trace, words)
+    assert (found.label, found.measure, found.score) == ("given", "accuracy", 1)
+    assert found.trivial < 0.7
+    assert set(found.units[:2]) == {WORKER, DECOY}
+    flat = inspect.probe(trace, np.zeros(trace.steps, bool))
+    assert (flat.score, flat.control, flat.trivial, flat.selectivity) == (1, 1, 1, 0)
+    level = inspect.probe(trace, np.full(trace.steps, 0.5), "0.z")
+    assert level.selectivity == 0
+    same = inspect.probe(trace, np.r_[np.zeros(300), 0.5, np.ones(trace.steps - 301)])
+    assert np.isfinite(same.score)
+
+
+def test_noise_cannot_be_read_however_slowly_it_changes():
+    rng = np.random.default_rng(1)
+    walk = np.cumsum(rng.normal(size=(1, 3000, 6)), axis=1)
+    trace = Trace({"0.h": walk}, inputs=np.zeros((1, 3000), int), before=None, after=None)
+    label = np.repeat(rng.random(150) < 0.5, 20)
+    found = inspect.probe(trace, label)
+    assert found.score < 0.65
+    assert found.selectivity < 0.1
+    real = inspect.probe(trace, walk[0, :, 2] > np.median(walk[0, :, 2]))
+    assert real.selectivity > 0.1
+    assert real.units[0] == 2
+
+
+@given(st.integers(40, 400), st.floats(0.05, 0.9), st.integers(2, 20), st.integers(0, 9))
+def test_what_is_held_out_is_not_learned_from_nor_its_neighbours(steps, share, blocks, seed):
+    learned, out = _split(steps, share, blocks, np.random.default_rng(seed))
+    assert not set(learned) & set(out)
+    assert out.size
+    if learned.size:
+        assert np.abs(learned[:, None] - out).min() > 1
+
+
+def test_a_series_and_padding():
+    rng = np.random.default_rng(0)
+    arch = sw.Architecture(sw.Vector(1), [sw.GRU(8)], sw.Linear(1))
+    model = sw.runtime.Model(arch, arch.draw(0))
+    x = rng.normal(size=(2, 400, 1)).astype(np.float32)
+    x[1, 300:] = np.nan
+    trace = inspect.record(model, x, lengths=[400, 300])
+    found = inspect.probe(trace, "level", row=1)
+    assert found.measure == "R2"
+    assert found.score > 0.9
+    assert found.control < 0.1
+
+
+def test_bad_input(monkeypatch):
+    model = handmade.quotes()
+    trace = inspect.record(model, handmade.written(model, 60))
+    hole = np.zeros(61)
+    hole[3] = np.nan
+    for labels, options, message in (
+        ("inside quote", {}, "did you mean 'inside quotes'"),
+        (np.zeros(5), {}, r"\(61,\) numbers or words"),
+        (hole, {}, "NaN"),
+        ("letter", {"row": 1}, "rows 0 to 0"),
+        ("letter", {"name": "0.k"}, "no '0.k'"),
+        ("letter", {"blocks": 40}, "80 steps at least, got 61"),
+        ("letter", {"blocks": 1}, "at least 2 blocks"),
+        ("letter", {"held_out": 1.0}, "held_out=1.0"),
+    ):
+        with pytest.raises(sw.InputError, match=message):
+            inspect.probe(trace, labels, **options)
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(sw.MissingExtraError, match=r"statewise\[inspect\]"):
+        inspect.probe(trace, "letter")
