@@ -44,7 +44,10 @@ def main() -> None:
     options = parser.parse_args()
     print(f"{kernels.report()}\ntorch {torch.__version__}, onnxruntime {onnx_peer.version()}")
     for threads in options.threads:
-        kernels.set_threads(threads)
+        # the default where it is that many, as a user has it
+        kernels.set_threads(0)
+        if kernels.threads() != threads:
+            kernels.set_threads(threads)
         torch.set_num_threads(threads)
         print(f"\n{threads} thread{'s' if threads > 1 else ''}")
         for name in options.only:
@@ -83,7 +86,8 @@ def peak() -> float:
 
 def bandwidth(size: int) -> float:
     """Bytes a second that one core reads from a buffer of this size, again and again."""
-    buffer = np.zeros(size // 4, np.float32)
+    # written once: memory that nobody has written is one page of zeros, over and over
+    buffer = np.ones(size // 4, np.float32)
     repeats = max(1, (1 << 22) // size)
 
     def read() -> None:
@@ -190,12 +194,15 @@ def sequence(_: int) -> None:
 
 
 def training(_: int) -> None:
-    """Forward and backward through a sum of the outputs, without gradients of the inputs."""
+    """Forward and backward through a sum of the outputs, without gradients of the inputs. The limit
+    is two and a half times the multiply-adds of a forward run, and R read twice a step.
+    """
     print(f"training, forward and backward, T={STEPS}")
+    allowed = Limits()
     for cell in CELLS:
         for units in UNITS:
             for rows in (1, 16) if units == UNITS[-1] else (1, 16, 256):
-                architecture, _ = layer(cell, units)
+                architecture, arrays = layer(cell, units)
                 model, other = sw.nn.Model(architecture), torch_layer(cell, units)
                 x = torch.randn(rows, STEPS, units)
 
@@ -205,7 +212,10 @@ def training(_: int) -> None:
                 def theirs(o: Any = other, x: Any = x) -> None:
                     o(x)[0].sum().backward()
 
-                row(f"{cell} H={units} B={rows}", times(ours, theirs), ["torch"])
+                taken = times(ours, theirs)
+                operations = 2.5 * rows * STEPS * size(arrays) / 2
+                limit = allowed.seconds(operations, size(arrays) // 2, 2 * STEPS)
+                row(f"{cell} H={units} B={rows}", taken, ["torch"], limit)
 
 
 def slots(_: int) -> None:

@@ -49,6 +49,7 @@ nb::tuple forward_of(const Layer& layer, nb::handle x, nb::handle h0, nb::handle
   if (save && lstm) job.cells = data<float>(cells.ptr());
   {
     nb::gil_scoped_release free;
+    const Borrowing threads(layer.borrow);
     run_forward(job);
   }
   return nb::make_tuple(y, h, c, gates, cells);
@@ -92,6 +93,7 @@ nb::tuple backward_of(const Layer& layer, nb::handle x, nb::handle h0, nb::handl
   nb::object dc_init = make(resets && lstm, out.dc_init, {rows, units});
   {
     nb::gil_scoped_release free;
+    const Borrowing threads(layer.borrow);
     run_backward(job, out);
   }
   return nb::make_tuple(dx, dW, dR, db, dm, dh0, dc0, dh_init, dc_init);
@@ -136,20 +138,26 @@ void bind_layer(nb::module_& module) {
       .def("__init__",
            [](Layer* self, const std::string& name, i64 inputs, i64 units, nb::handle W,
               nb::handle R, nb::handle b, nb::handle m, bool half, bool backward,
-              bool toward_inputs) {
+              bool toward_inputs, bool borrow) {
              const Cell cell = cell_named(name);
              check_weights(cell, inputs, units, W, R, b, m);
              Options options;
              options.half = half;
              options.backward = backward;
              options.inputs = toward_inputs;
+             options.borrow = borrow;
              const float* extra = cell == Cell::gru_after ? data<float>(m.ptr()) : nullptr;
-             new (self) Layer(current(), cell, inputs, units, data<float>(W.ptr()),
-                              data<float>(R.ptr()), data<float>(b.ptr()), extra, options);
+             const float *given_W = data<float>(W.ptr()), *given_R = data<float>(R.ptr());
+             const float* given_b = data<float>(b.ptr());
+             nb::gil_scoped_release free;
+             const Borrowing threads(borrow);
+             new (self) Layer(current(), cell, inputs, units, given_W, given_R, given_b, extra,
+                              options);
            },
            nb::arg("cell"), nb::arg("inputs"), nb::arg("units"), nb::arg("W"), nb::arg("R"),
            nb::arg("b"), nb::arg("m").none(), nb::arg("half") = false,
-           nb::arg("backward") = false, nb::arg("toward_inputs") = true)
+           nb::arg("backward") = false, nb::arg("toward_inputs") = true,
+           nb::arg("borrow") = false)
       .def("forward", forward_of, nb::arg("x"), nb::arg("h0"), nb::arg("c0").none(),
            nb::arg("reset").none(), nb::arg("h_init").none(), nb::arg("c_init").none(),
            nb::arg("lengths").none(), nb::arg("save"))

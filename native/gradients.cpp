@@ -53,8 +53,7 @@ void stop_at_reset(const Shared& all, i64 row, Range units) {
   if (all.job.layer->cell == Cell::lstm) stop(all.dc, all.out.dc_init);
 }
 
-void step_back(const Shared& all, StepPointers& p, i64 t, Range rows, Range units, Range panels,
-               const Member& team) {
+void step_back(const Shared& all, StepPointers& p, i64 t, Range rows, Member& me) {
   const Sequence& job = all.job;
   const Layer& layer = *job.layer;
   const Kernels& kernels = layer.kernels;
@@ -82,40 +81,40 @@ void step_back(const Shared& all, StepPointers& p, i64 t, Range rows, Range unit
   const BackRows step{count,          p.dy.data(), p.dh.data(),       p.dc.data(),
                       p.saved.data(), p.h.data(),  p.gates.data(),    p.c.data(),
                       p.c_before.data(), p.h_before.data(), p.drh.data()};
+  const auto pointwise = [&](auto kernel) {
+    me.each(layer.units, kernels.width,
+            [&](Range units) { kernel(layer.weights, step, units.first, units.last); });
+  };
   const auto product = [&](const Panels& matrix, i64 slot, bool add, float* const* out) {
     for (i64 i = 0; i < count; ++i) p.product[i] = p.gates[i] + slot * layer.pad;
-    kernels.gemm(matrix, count, p.product.data(), panels.first, panels.last, nullptr, add, out,
-                 layer.units);
+    me.each(matrix.count, 1, [&](Range panels) {
+      kernels.gemm(matrix, count, p.product.data(), panels.first, panels.last, nullptr, add, out,
+                   layer.units);
+    });
   };
-  const Range u = units;
   switch (layer.cell) {
     case Cell::lstm:
-      kernels.lstm_back(layer.weights, step, u.first, u.last);
-      team.wait();
+      pointwise(kernels.lstm_back);
       product(layer.R_back, 0, false, p.dh.data());
       break;
     case Cell::gru_after:
-      kernels.gru_after_back(layer.weights, step, u.first, u.last);
-      team.wait();
+      pointwise(kernels.gru_after_back);
       product(layer.R_back, 1, true, p.dh.data());
       break;
     case Cell::gru_before:
-      kernels.gru_before_back(layer.weights, step, u.first, u.last);
-      team.wait();
+      pointwise(kernels.gru_before_back);
       product(layer.Rn_back, 0, false, p.drh_out.data());
-      team.wait();
-      kernels.gru_before_back_reset(layer.weights, step, u.first, u.last);
-      team.wait();
+      pointwise(kernels.gru_before_back_reset);
       product(layer.R_back, 1, true, p.dh.data());
       break;
     default:
-      kernels.elman_back(layer.weights, step, u.first, u.last);
-      team.wait();
+      pointwise(kernels.elman_back);
       product(layer.R_back, 0, false, p.dh.data());
   }
-  team.wait();
   for (i64 i = 0; i < count; ++i)
-    if (job.resets(p.row[i], t)) stop_at_reset(all, p.row[i], units);
+    if (job.resets(p.row[i], t))
+      me.each(layer.units, kernels.width,
+              [&](Range units) { stop_at_reset(all, p.row[i], units); });
 }
 
 // Gradients of W, R and biases for some units, over every step.
@@ -165,14 +164,10 @@ void weight_gradients(const Shared& all, Range units, float* work) {
   if (after && out.dm) bias(3, out.dm);
 }
 
-// The steps of some rows, last to first; a team divides the units.
-void steps_back(const Shared& all, Range rows, const Member& team) {
-  const Layer& layer = *all.job.layer;
-  const Range units = share(layer.units, team, layer.kernels.width);
-  const Range panels = share(layer.R_back.count, team);
+// The steps of some rows, last to first.
+void steps_back(const Shared& all, Range rows, Member& me) {
   StepPointers pointers(rows.count());
-  for (i64 t = all.job.steps - 1; t >= 0; --t)
-    step_back(all, pointers, t, rows, units, panels, team);
+  for (i64 t = all.job.steps - 1; t >= 0; --t) step_back(all, pointers, t, rows, me);
 }
 
 }  // namespace
@@ -208,11 +203,11 @@ void run_backward(const Sequence& job, const Gradients& out) {
   }
   if (division.by_rows)
     divided(division.threads, division.pieces, [&](i64 piece, int) {
-      steps_back(all, part(job.rows, piece, division.pieces), {});
+      Member alone;
+      steps_back(all, part(job.rows, piece, division.pieces), alone);
     });
   else
-    together(division.threads,
-             [&](const Member& me) { steps_back(all, {0, job.rows}, me); });
+    together(division.threads, [&](Member& me) { steps_back(all, {0, job.rows}, me); });
   // The right side is packed anew for every range of units: few of them, and none very narrow.
   const i64 blocks = division.threads > 1 ? (layer.units + 15) / 16 : 1;
   const i64 ranges = blocks < 4 * division.threads ? blocks : 4 * division.threads;

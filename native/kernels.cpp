@@ -41,6 +41,20 @@ static void layer_norm(i64 rows, i64 width, const float* x, i64 x_stride, const 
   }
 }
 
+static void pack(const float* const* lanes, int count, i64 depth, float* to, i64 stride) {
+  i64 k = 0;
+  for (; count == V && k + V <= depth; k += V, to += V * stride) {
+    vf rows[V];
+#pragma GCC unroll 16
+    for (int l = 0; l < V; ++l) rows[l] = load(lanes[l] + k);
+    transpose(rows);
+#pragma GCC unroll 16
+    for (int l = 0; l < V; ++l) store(to + l * stride, rows[l]);
+  }
+  for (; k < depth; ++k, to += stride)
+    for (int l = 0; l < V; ++l) to[l] = l < count ? lanes[l][k] : 0.0f;
+}
+
 static void add(i64 count, const float* x, float* y) {
   for (i64 j = 0; j < count; j += V) {
     const i64 n = count - j;
@@ -87,6 +101,7 @@ static const Kernels table = {
     gemm_tn,
     tn_work,
     column_sums,
+    pack,
     lstm,
     gru_after,
     gru_before_gates,

@@ -75,6 +75,8 @@ struct BackRows {
   const float* const* drh;
 };
 
+constexpr int most_width = 16;  // of any instruction set's vectors, in floats
+
 struct Kernels {
   const char* name;
   int width;          // floats in a vector
@@ -90,6 +92,8 @@ struct Kernels {
   i64 (*tn_work)(i64 count, i64 n);
   // out[n] += sum over rows of a[row][offset + n].
   void (*column_sums)(i64 rows, const float* const* a, i64 offset, i64 n, float* out);
+  // One vector of a panel: to[k * stride + l] = lanes[l][k], zero in lanes from `count` on.
+  void (*pack)(const float* const* lanes, int count, i64 depth, float* to, i64 stride);
 
   // One step of the unit blocks `first` to `last` of the panels of R.
   void (*lstm)(const CellWeights&, const StepRows&, i64 first, i64 last);

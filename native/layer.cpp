@@ -18,7 +18,7 @@ i64 gates_stride(const Kernels& kernels, Cell cell, i64 units) {
 
 Layer::Layer(const Kernels& table, Cell cell, i64 inputs, i64 units, const float* W,
              const float* R, const float* b, const float* m, Options options)
-    : kernels(table), cell(cell), inputs(inputs), units(units) {
+    : kernels(table), cell(cell), inputs(inputs), units(units), borrow(options.borrow) {
   pad = round_up(units, kernels.width);
   owned_.reserve(8);
   weights.units = units;
@@ -93,18 +93,21 @@ i64 Layer::bytes() const {
   return (inputs + units) * gates_of(cell) * units * (weights.R.half ? 2 : 4);
 }
 
-void Layer::step(const StepRows& rows, Range blocks, const Member& me) const {
+void Layer::step(const StepRows& rows, Member& me) const {
+  const auto each = [&](auto kernel) {
+    me.each(weights.R.count, 1,
+            [&](Range blocks) { kernel(weights, rows, blocks.first, blocks.last); });
+  };
   switch (cell) {
     case Cell::lstm:
-      return kernels.lstm(weights, rows, blocks.first, blocks.last);
+      return each(kernels.lstm);
     case Cell::gru_after:
-      return kernels.gru_after(weights, rows, blocks.first, blocks.last);
+      return each(kernels.gru_after);
     case Cell::gru_before:
-      kernels.gru_before_gates(weights, rows, blocks.first, blocks.last);
-      me.wait();
-      return kernels.gru_before_candidate(weights, rows, blocks.first, blocks.last);
+      each(kernels.gru_before_gates);
+      return each(kernels.gru_before_candidate);
     default:
-      return kernels.elman(weights, rows, blocks.first, blocks.last);
+      return each(kernels.elman);
   }
 }
 

@@ -20,6 +20,7 @@ struct Options {
   bool half = false;      // weights in bfloat16
   bool backward = false;  // pack what backward needs instead of what forward needs
   bool inputs = true;     // with `backward`: also for gradients of the inputs
+  bool borrow = false;    // run on torch's threads
 };
 
 class Layer {
@@ -32,6 +33,7 @@ class Layer {
   const Kernels& kernels;
   const Cell cell;
   const i64 inputs, units;
+  const bool borrow;
   i64 pad;     // floats of a slot
   i64 stride;  // floats of a row of gates
   CellWeights weights{};
@@ -39,9 +41,8 @@ class Layer {
 
   i64 bytes() const;  // of the forward weights, as they are streamed in a step
 
-  // One step of the rows, of this member's unit blocks; meets at the barrier within where the
-  // cell has two phases.
-  void step(const StepRows& rows, Range blocks, const Member& me) const;
+  // One step of the rows, by a team.
+  void step(const StepRows& rows, Member& me) const;
 
  private:
   void pack_forward(const float* W, const float* R, const float* b, const float* m, bool half);
@@ -89,10 +90,13 @@ struct Division {
 };
 Division divide(i64 rows, i64 steps, i64 weight_bytes);
 
-// Memory for so many rows of a sequence or one less, and the run of these rows by a team, each member its unit
-// blocks. `rh` is shared by the team.
-std::size_t forward_bytes(const Sequence& job, i64 rows);
-void forward(const Sequence& job, Range rows, const Member& team, char* block, float* rh);
+// Memory for so many rows of a sequence or one less: what each member has, and what they share.
+struct ForwardBytes {
+  std::size_t own, shared;
+};
+ForwardBytes forward_bytes(const Sequence& job, i64 rows);
+// The run of these rows by a team.
+void forward(const Sequence& job, Range rows, Member& me, char* own, char* shared);
 
 void run_forward(const Sequence& job);
 // The layer is packed with Options::backward here.

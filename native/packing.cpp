@@ -3,6 +3,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "threads.h"
+
 namespace statewise {
 
 namespace {
@@ -15,28 +17,28 @@ uint16_t to_bfloat16(float value) {
   return uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
-// Fill one vector of a panel from the rows of a matrix that its lanes stand for.
-void fill(float* to, i64 stride, const float* const* lanes, int count, int width, i64 depth) {
-  for (i64 k = 0; k < depth; ++k, to += stride) {
-    for (int l = 0; l < count; ++l) to[l] = lanes[l][k];
-    for (int l = count; l < width; ++l) to[l] = 0.0f;
-  }
-}
-
 void fill_half(uint16_t* to, i64 stride, const float* const* lanes, int count, i64 depth) {
   for (i64 k = 0; k < depth; ++k)
     for (int l = 0; l < count; ++l)
       to[(k / 2) * stride * 2 + l * 2 + (k & 1)] = to_bfloat16(lanes[l][k]);
 }
 
+void for_panels(const Panels& panels, const Kernels& kernels,
+                const std::function<void(i64 p, int thread)>& fill) {
+  constexpr i64 worth_dividing = 1 << 19;  // bytes: some tens of microseconds of work
+  const i64 bytes = panels.count * panels.depth * panels.vectors * kernels.width * 4;
+  divided(bytes < worth_dividing ? 1 : threads(), panels.count, fill);
+}
+
 // `first_row(p, j)` is the row of M that lane 0 of vector j of panel p stands for, `rows(p, j)`
 // how many of its lanes do.
 template <class First, class Rows>
-void fill_panels(const Panels& panels, int width, const float* M, void* data, First first_row,
-                 Rows rows) {
+void fill_panels(const Panels& panels, const Kernels& kernels, const float* M, void* data,
+                 First first_row, Rows rows) {
+  const int width = kernels.width;
   const i64 stride = panels.vectors * width;
-  std::vector<const float*> lanes(width);
-  for (i64 p = 0; p < panels.count; ++p)
+  for_panels(panels, kernels, [&](i64 p, int) {
+    const float* lanes[most_width];
     for (i64 j = 0; j < panels.vectors; ++j) {
       i64 count = rows(p, j);
       count = count < 0 ? 0 : count > width ? width : count;
@@ -44,12 +46,13 @@ void fill_panels(const Panels& panels, int width, const float* M, void* data, Fi
       if (panels.half) {
         uint16_t* to = static_cast<uint16_t*>(data) +
                        (p * ((panels.depth + 1) / 2) * stride + j * width) * 2;
-        fill_half(to, stride, lanes.data(), int(count), panels.depth);
+        fill_half(to, stride, lanes, int(count), panels.depth);
       } else {
         float* to = static_cast<float*>(data) + p * panels.depth * stride + j * width;
-        fill(to, stride, lanes.data(), int(count), width, panels.depth);
+        kernels.pack(lanes, int(count), panels.depth, to, stride);
       }
     }
+  });
 }
 
 void* room(Panels& panels, int width, bool filled, std::vector<Buffer>& owned) {
@@ -84,7 +87,7 @@ Panels pack_gates(const Kernels& kernels, const float* M, i64 units, i64 depth, 
   Panels panels{nullptr, half, pad / width, i64(order.size()), depth, width, pad};
   void* data = room(panels, width, !half, owned);
   fill_panels(
-      panels, width, M, data, [&](i64 p, i64 j) { return order[j] * units + p * width; },
+      panels, kernels, M, data, [&](i64 p, i64 j) { return order[j] * units + p * width; },
       [&](i64 p, i64) { return units - p * width; });
   return panels;
 }
@@ -96,7 +99,7 @@ Panels pack_plain(const Kernels& kernels, const float* M, i64 rows, i64 depth, b
   plain_shape(panels, kernels, rows);
   void* data = room(panels, width, !half, owned);
   const auto first = [&](i64 p, i64 j) { return (p * panels.vectors + j) * width; };
-  fill_panels(panels, width, M, data, first, [&](i64 p, i64 j) { return rows - first(p, j); });
+  fill_panels(panels, kernels, M, data, first, [&](i64 p, i64 j) { return rows - first(p, j); });
   return panels;
 }
 
@@ -107,7 +110,7 @@ Panels pack_transposed(const Kernels& kernels, const float* M, i64 units, i64 co
   const i64 lanes = panels.vectors * kernels.width;
   const bool filled = units == pad && columns == panels.count * lanes;
   float* data = static_cast<float*>(room(panels, kernels.width, filled, owned));
-  for (i64 p = 0; p < panels.count; ++p) {
+  for_panels(panels, kernels, [&](i64 p, int) {
     const i64 column = p * lanes;
     const i64 count = columns - column < lanes ? columns - column : lanes;
     for (std::size_t s = 0; s < order.size(); ++s)
@@ -115,7 +118,7 @@ Panels pack_transposed(const Kernels& kernels, const float* M, i64 units, i64 co
         float* to = data + (p * panels.depth + i64(s) * pad + u) * lanes;
         std::memcpy(to, M + (order[s] * units + u) * columns + column, std::size_t(count) * 4);
       }
-  }
+  });
   return panels;
 }
 

@@ -80,9 +80,9 @@ class Program {
   struct StepWork;
   struct CallWork;
   void add(Block block);
-  void step_rows(const StepJob& job, StepWork work, Range rows, const Member& team) const;
+  void step_rows(const StepJob& job, StepWork work, Range rows, Member& me) const;
   void call_rows(const CallJob& job, const CallWork& work, Range rows) const;
-  void call_team(const CallJob& job, const CallWork& work, const Member& me) const;
+  void call_team(const CallJob& job, const CallWork& work, Member& me) const;
 
   std::vector<float> embedding_;
   std::vector<Buffer> owned_;

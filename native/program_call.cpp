@@ -7,35 +7,35 @@
 namespace statewise {
 
 struct Program::CallWork {
-  float *first, *second, *rh;  // activations of all steps, and r h: a team's
-  char* own;                   // a member's
+  float *first, *second;  // activations of all steps: a team's
+  char* shared;           // a team's, for one layer
+  char* own;              // a member's
 };
 
 void Program::call(const CallJob& job) const {
   if (!job.rows) return;
   const Division division = divide(job.rows, job.steps, i64(weight_bytes_));
   const i64 all = division.most * job.steps;
-  std::size_t each = 0;
-  i64 pad = 0;
+  ForwardBytes each{};
   for (const Block& block : blocks) {
     if (!block.layer) continue;
     Sequence sequence{};
     sequence.layer = block.layer.get();
     sequence.steps = job.steps;
-    const std::size_t bytes = forward_bytes(sequence, division.most);
-    if (bytes > each) each = bytes;
-    if (block.layer->pad > pad) pad = block.layer->pad;
+    const ForwardBytes bytes = forward_bytes(sequence, division.most);
+    if (bytes.own > each.own) each.own = bytes.own;
+    if (bytes.shared > each.shared) each.shared = bytes.shared;
   }
   // Pointers to rows for the linear output.
   const std::size_t pointers = 2 * rounded(std::size_t(all) * sizeof(void*));
-  each = rounded(each > pointers ? each : pointers);
+  if (pointers > each.own) each.own = pointers;
   const bool tall = blocks.size() > 1 || has_linear_;
   const auto take = [&](Arena& arena) {
     CallWork work{};
     work.first = arena.take<float>(tall || embeds ? all * widest : 0);
     work.second = arena.take<float>(tall || embeds ? all * widest : 0);
-    work.rh = arena.take<float>(division.most * pad);
-    work.own = arena.take<char>(i64(each));
+    work.shared = arena.take<char>(i64(each.shared));
+    work.own = arena.take<char>(i64(each.own));
     return work;
   };
   Arena measure;
@@ -52,7 +52,7 @@ void Program::call(const CallJob& job) const {
     });
     return;
   }
-  together(division.threads, [&](const Member& me) {
+  together(division.threads, [&](Member& me) {
     CallWork work = memory(0);
     work.own = memory(me.index).own;
     call_team(job, work, me);
@@ -80,23 +80,27 @@ void Program::call_rows(const CallJob& job, const CallWork& work, Range rows) co
                skip(job.lengths, first),
                states.data(),
                job.y + at * width};
-  call_team(mine, work, {});
+  Member alone;
+  call_team(mine, work, alone);
 }
 
-void Program::call_team(const CallJob& job, const CallWork& work, const Member& me) const {
-  // Recurrent layers are divided by units here, everything else by rows.
-  const Range mine = share(job.rows, me);
+void Program::call_team(const CallJob& job, const CallWork& work, Member& me) const {
+  // Matrices are divided by their panels here, everything else by rows.
   const auto length = [&](i64 row) { return job.lengths ? job.lengths[row] : job.steps; };
+  const auto each_row = [&](auto run) {
+    me.each(job.rows, 1, [&](Range mine) {
+      for (i64 row = mine.first; row < mine.last; ++row) run(row * job.steps, length(row));
+    });
+  };
   const float* x = job.x;
   if (embeds) {
     const i64 columns = embedded_;
-    for (i64 row = mine.first; row < mine.last; ++row)
-      for (i64 t = 0; t < length(row); ++t)
-        std::memcpy(work.second + (row * job.steps + t) * columns,
-                    embedding_.data() + job.tokens[row * job.steps + t] * columns,
+    each_row([&](i64 at, i64 count) {
+      for (i64 i = at; i < at + count; ++i)
+        std::memcpy(work.second + i * columns, embedding_.data() + job.tokens[i] * columns,
                     std::size_t(columns) * sizeof(float));
+    });
     x = work.second;
-    me.wait();
   }
   const LayerArrays* state = job.states;
   for (std::size_t index = 0; index < blocks.size(); ++index) {
@@ -109,21 +113,20 @@ void Program::call_team(const CallJob& job, const CallWork& work, const Member& 
                         state->c0,         job.reset,     state->h_init, state->c_init,
                         job.lengths,       out,           state->h,      state->c,
                         nullptr,           nullptr};
-      forward(sequence, {0, job.rows}, me, work.own, work.rh);
-      me.wait();
+      forward(sequence, {0, job.rows}, me, work.own, work.shared);
       ++state;
     }
-    for (i64 row = mine.first; row < mine.last; ++row) {
-      const i64 at = row * job.steps, count = length(row);
-      if (block.norm)
-        kernels.layer_norm(count, wide, x + at * wide, wide, block.norm->scale.data(),
-                           block.norm->shift.data(), block.norm->epsilon, out + at * wide, wide);
-      else if (!block.layer)
-        std::memcpy(out + at * wide, x + at * wide, std::size_t(count * wide) * sizeof(float));
-      for (int r = 0; r < block.residuals; ++r)
-        kernels.add(count * wide, x + at * wide, out + at * wide);
-    }
-    me.wait();
+    if (!block.layer || block.residuals)
+      each_row([&](i64 at, i64 count) {
+        const float* from = x + at * wide;
+        float* to = out + at * wide;
+        if (block.norm)
+          kernels.layer_norm(count, wide, from, wide, block.norm->scale.data(),
+                             block.norm->shift.data(), block.norm->epsilon, to, wide);
+        else if (!block.layer)
+          std::memcpy(to, from, std::size_t(count * wide) * sizeof(float));
+        for (int r = 0; r < block.residuals; ++r) kernels.add(count * wide, from, to);
+      });
     x = out;
   }
   if (has_linear_) {
@@ -132,20 +135,21 @@ void Program::call_team(const CallJob& job, const CallWork& work, const Member& 
     const float** from = arena.take<const float*>(all);
     float** to = arena.take<float*>(all);
     i64 count = 0;
-    for (i64 row = mine.first; row < mine.last; ++row)
+    for (i64 row = 0; row < job.rows; ++row)
       for (i64 t = 0; t < length(row); ++t, ++count) {
         from[count] = x + (row * job.steps + t) * last_width_;
         to[count] = job.y + (row * job.steps + t) * width;
       }
-    kernels.gemm(linear_, count, from, 0, linear_.count, linear_bias_, false, to, width);
-  } else if (blocks.empty()) {
-    for (i64 row = mine.first; row < mine.last; ++row)
-      std::memcpy(job.y + row * job.steps * width, x + row * job.steps * width,
-                  std::size_t(length(row) * width) * sizeof(float));
+    me.each(linear_.count, 1, [&](Range panels) {
+      kernels.gemm(linear_, count, from, panels.first, panels.last, linear_bias_, false, to, width);
+    });
   }
-  for (i64 row = mine.first; row < mine.last; ++row)
-    std::memset(job.y + (row * job.steps + length(row)) * width, 0,
-                std::size_t((job.steps - length(row)) * width) * sizeof(float));
+  each_row([&](i64 at, i64 count) {
+    float* y = job.y + at * width;
+    if (blocks.empty() && !has_linear_)
+      std::memcpy(y, x + at * width, std::size_t(count * width) * sizeof(float));
+    std::memset(y + count * width, 0, std::size_t((job.steps - count) * width) * sizeof(float));
+  });
 }
 
 }  // namespace statewise

@@ -46,11 +46,12 @@ void Program::step(const StepJob& job) const {
   };
   if (division.by_rows) {
     divided(division.threads, division.pieces, [&](i64 piece, int thread) {
-      step_rows(job, memory(thread), part(job.rows, piece, division.pieces), {});
+      Member alone;
+      step_rows(job, memory(thread), part(job.rows, piece, division.pieces), alone);
     });
     return;
   }
-  together(division.threads, [&](const Member& me) {
+  together(division.threads, [&](Member& me) {
     // Activations are shared, the pointers to rows are each member's own.
     StepWork work = memory(me.index);
     const StepWork shared = memory(0);
@@ -62,8 +63,13 @@ void Program::step(const StepJob& job) const {
   });
 }
 
-void Program::step_rows(const StepJob& job, StepWork work, Range rows, const Member& team) const {
+void Program::step_rows(const StepJob& job, StepWork work, Range rows, Member& me) const {
   const i64 count = rows.count();
+  const auto each_row = [&](auto run) {
+    me.each(count, 1, [&](Range mine) {
+      for (i64 i = mine.first; i < mine.last; ++i) run(i);
+    });
+  };
   for (i64 i = 0; i < count; ++i)
     work.x[i] = embeds ? embedding_.data() + job.tokens[rows.first + i] * embedded_
                        : job.x + (rows.first + i) * inputs;
@@ -75,66 +81,57 @@ void Program::step_rows(const StepJob& job, StepWork work, Range rows, const Mem
     if (!last && !block.layer && !block.norm && !block.residuals) continue;  // the inputs pass
     float* out = last ? job.y + rows.first * width : spare;
     const i64 wide = block.outputs;
-    const Range units = share(wide, team, kernels.width);
+    const std::size_t bytes = std::size_t(wide) * sizeof(float);
     const auto add_inputs = [&](i64 i, float* row) {
-      for (int r = 0; r < block.residuals; ++r)
-        kernels.add(units.last - units.first, work.x[i] + units.first, row + units.first);
+      for (int r = 0; r < block.residuals; ++r) kernels.add(wide, work.x[i], row);
     };
     if (block.layer) {
       const Layer& layer = *block.layer;
       // Where h may not be written while it is read, or is not yet the output, it waits in `out`.
       const bool waits = job.slots || block.residuals || last;
+      const auto row = [&](i64 i) { return job.slots ? job.slots[rows.first + i] : rows.first + i; };
       for (i64 i = 0; i < count; ++i) {
-        const i64 row = job.slots ? job.slots[rows.first + i] : rows.first + i;
-        work.h[i] = state->h + row * state->stride_h;
-        work.h_out[i] = waits ? out + i * wide : state->h_out + row * state->stride_h;
-        work.c[i] = state->c ? state->c + row * state->stride_c : nullptr;
-        work.c_out[i] = state->c ? state->c_out + row * state->stride_c : nullptr;
+        work.h[i] = state->h + row(i) * state->stride_h;
+        work.h_out[i] = waits ? out + i * wide : state->h_out + row(i) * state->stride_h;
+        work.c[i] = state->c ? state->c + row(i) * state->stride_c : nullptr;
+        work.c_out[i] = state->c ? state->c_out + row(i) * state->stride_c : nullptr;
         work.gates_rows[i] = work.gates + i * layer.stride;
         work.rh_rows[i] = work.rh + i * layer.pad;
       }
-      const Range panels = share(layer.weights.R.count, team);
       layer.step({count, work.x, work.h, work.c, work.gates_rows, work.h_out, work.c_out,
                   work.rh_rows, false},
-                 panels, team);
-      team.wait();
-      for (i64 i = 0; waits && i < count; ++i) {
-        const i64 row = job.slots ? job.slots[rows.first + i] : rows.first + i;
-        std::memcpy(state->h_out + row * state->stride_h + units.first,
-                    work.h_out[i] + units.first,
-                    std::size_t(units.last - units.first) * sizeof(float));
-        if (block.residuals) add_inputs(i, work.h_out[i]);
-      }
+                 me);
+      if (waits)
+        each_row([&](i64 i) {
+          std::memcpy(state->h_out + row(i) * state->stride_h, work.h_out[i], bytes);
+          add_inputs(i, work.h_out[i]);
+        });
       for (i64 i = 0; i < count; ++i) work.x[i] = work.h_out[i];
       ++state;
     } else {
-      for (i64 i = 0; i < count; ++i) {
-        float* row = out + i * wide;
-        // A norm runs over the whole row: one member does it.
-        if (block.norm && team.index == 0)
+      each_row([&](i64 i) {
+        float* to = out + i * wide;
+        if (block.norm)
           kernels.layer_norm(1, wide, work.x[i], wide, block.norm->scale.data(),
-                             block.norm->shift.data(), block.norm->epsilon, row, wide);
-        else if (!block.norm)
-          std::memcpy(row + units.first, work.x[i] + units.first,
-                      std::size_t(units.last - units.first) * sizeof(float));
-      }
-      team.wait();
-      for (i64 i = 0; i < count; ++i) {
-        add_inputs(i, out + i * wide);
-        work.x[i] = out + i * wide;
-      }
+                             block.norm->shift.data(), block.norm->epsilon, to, wide);
+        else
+          std::memcpy(to, work.x[i], bytes);
+        add_inputs(i, to);
+      });
+      for (i64 i = 0; i < count; ++i) work.x[i] = out + i * wide;
     }
-    team.wait();
     std::swap(spare, taken);
   }
   if (has_linear_) {
     for (i64 i = 0; i < count; ++i) work.h_out[i] = job.y + (rows.first + i) * width;
-    const Range panels = share(linear_.count, team);
-    kernels.gemm(linear_, count, work.x, panels.first, panels.last, linear_bias_, false,
-                 work.h_out, width);
+    me.each(linear_.count, 1, [&](Range panels) {
+      kernels.gemm(linear_, count, work.x, panels.first, panels.last, linear_bias_, false,
+                   work.h_out, width);
+    });
   } else if (blocks.empty()) {
-    for (i64 i = 0; i < count && team.index == 0; ++i)
+    each_row([&](i64 i) {
       std::memcpy(job.y + (rows.first + i) * width, work.x[i], std::size_t(width) * sizeof(float));
+    });
   }
 }
 

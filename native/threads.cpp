@@ -23,18 +23,23 @@ inline void pause() {
 // How often to look before sleeping: some tens of microseconds.
 constexpr int patience = 2000;
 
+// What a team may wait for a member without giving it up.
+constexpr auto bearable = std::chrono::microseconds(100);
+
 }  // namespace
 
 template <class Done>
-void Waiting::until(Done done) {
+Clock::duration Waiting::until(Done done) {
   for (int i = 0; i < patience; ++i) {
-    if (done()) return;
+    if (done()) return {};
     pause();
   }
+  const Clock::time_point begun = Clock::now();
   std::unique_lock<std::mutex> lock(mutex_);
   sleeping_.fetch_add(1);
   awake_.wait(lock, done);
   sleeping_.fetch_sub(1);
+  return Clock::now() - begun;
 }
 
 // Who goes to sleep counts itself first and looks once more; so either it sees the change, or it
@@ -45,20 +50,28 @@ void Waiting::wake() {
   awake_.notify_all();
 }
 
-void Barrier::wait() {
-  const int round = round_.load();
-  if (arrived_.fetch_add(1) + 1 == count_) {
-    arrived_.store(0);
-    round_.store(round + 1);
-    waiting_.wake();
-    return;
-  }
-  waiting_.until([&] { return round_.load() != round; });
+bool Team::claim(i64 phase, int part, int member) {
+  if (member && alone_.load()) throw Excused();
+  std::atomic<i64>& begun = parts_[std::size_t(part)].begun;
+  // A member that is behind finds later phases begun.
+  return begun.load() == phase && begun.compare_exchange_strong(phase, phase + 1);
+}
+
+bool Team::finished(i64 phase) {
+  if (finished_.fetch_add(1) + 1 < (phase + 1) * count) return false;
+  waiting_.wake();
+  return true;
+}
+
+void Team::wait(i64 phase, int member, Clock::time_point begun) {
+  const Clock::duration slept =
+      waiting_.until([&] { return finished_.load() >= (phase + 1) * count; });
+  if (member || slept < bearable || 3 * slept < 2 * (Clock::now() - begun)) return;
+  lost += slept;
+  alone_.store(true);
 }
 
 namespace {
-
-using Work = std::function<void(i64 piece, int thread)>;
 
 class Pool {
  public:
@@ -75,7 +88,7 @@ class Pool {
 
   int workers() const { return int(threads_.size()); }
 
-  void run(int count, i64 pieces, const Work& work) {
+  void run(int count, i64 pieces, const Pieces& work) {
     work_ = &work;
     count_ = count;
     pieces_ = pieces;
@@ -114,7 +127,7 @@ class Pool {
   std::atomic<bool> open_{false};
   std::atomic<bool> ending_{false};
   std::atomic<i64> next_{0};
-  const Work* work_ = nullptr;
+  const Pieces* work_ = nullptr;
   i64 pieces_ = 0;
   int count_ = 1;
 };
@@ -123,6 +136,18 @@ struct Shared {
   std::mutex busy;
   Pool* pool = nullptr;  // never destroyed at exit: its threads may outlive static objects
   std::atomic<int> wanted{0};
+  bool forked = false;
+
+  // Whether threads may be waited for: not for a while after that has cost time, so that no more
+  // than a tenth is lost where there are not as many cores.
+  bool together() const { return Clock::now().time_since_epoch().count() >= alone_until_.load(); }
+  void lose(Clock::duration lost) {
+    if (lost > bearable)
+      alone_until_.store((Clock::now() + 10 * lost).time_since_epoch().count());
+  }
+
+ private:
+  std::atomic<Clock::rep> alone_until_{0};
 };
 
 Shared*& slot() {
@@ -135,6 +160,7 @@ void after_fork() {
   const int wanted = slot()->wanted.load();
   slot() = new Shared;
   slot()->wanted.store(wanted);
+  slot()->forked = true;
 }
 
 Shared& shared() {
@@ -163,11 +189,15 @@ void set_threads(int count) { shared().wanted.store(count); }
 namespace {
 
 // Whether the pool ran it: not where another thread is using it, or where one thread is enough.
-bool pooled(int count, i64 pieces, const Work& work) {
+bool pooled(int count, i64 pieces, const Pieces& work) {
   if (count <= 1 || pieces <= 1) return false;
   Shared& all = shared();
   std::unique_lock<std::mutex> lock(all.busy, std::try_to_lock);
   if (!lock) return false;
+  if (may_borrow() && !all.forked && all.together()) {
+    all.lose(borrowed(count, pieces, work));
+    return true;
+  }
   if (!all.pool || all.pool->workers() < count - 1) {
     Pool* larger = new Pool(count - 1);
     delete all.pool;
@@ -179,18 +209,31 @@ bool pooled(int count, i64 pieces, const Work& work) {
 
 }  // namespace
 
-void divided(int count, i64 pieces, const std::function<void(i64 piece, int thread)>& work) {
+void divided(int count, i64 pieces, const Pieces& work) {
   if (pooled(count, pieces, work)) return;
   for (i64 piece = 0; piece < pieces; ++piece) work(piece, 0);
 }
 
-void together(int count, const std::function<void(const Member&)>& work) {
-  // A member holds its piece until the first barrier, so each is another thread's.
-  Barrier barrier(count);
-  const bool done = pooled(count, count, [&](i64 index, int) {
-    work({int(index), count, &barrier});
-  });
-  if (!done) work({});
+void together(int count, const std::function<void(Member&)>& work) {
+  Team team(count);
+  Clock::time_point done{};  // the caller's, who may be offered more than one place
+  const auto take_place = [&](i64, int thread) {
+    if (thread == 0 && done != Clock::time_point{}) return;
+    Member me{&team, thread};
+    try {
+      work(me);
+    } catch (const Excused&) {
+    }
+    if (thread == 0) done = Clock::now();
+  };
+  Shared& all = shared();
+  if (!all.together() || !pooled(count, count, take_place)) {
+    Member alone;
+    work(alone);
+    return;
+  }
+  const bool took_part = done != Clock::time_point{};
+  all.lose(team.lost + (took_part ? Clock::now() - done : Clock::duration{}));
 }
 
 }  // namespace statewise

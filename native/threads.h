@@ -1,22 +1,27 @@
-// A small pool of threads that claim pieces of work, or run one piece together and meet at barriers.
+// A small pool of threads that claim pieces of work, or do phase after phase together.
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <functional>
 #include <mutex>
+#include <vector>
 
 #include "kernels.h"
 
 namespace statewise {
+
+using Clock = std::chrono::steady_clock;
 
 // Waiting for what another thread does: looking for some tens of microseconds, which is what a
 // step takes, and then asleep, so that a thread that waits does not keep the awaited one from a
 // core.
 class Waiting {
  public:
+  // How long it slept.
   template <class Done>
-  void until(Done done);
+  Clock::duration until(Done done);
   // To be called after what `done` looks at has changed.
   void wake();
 
@@ -24,28 +29,6 @@ class Waiting {
   std::mutex mutex_;
   std::condition_variable awake_;
   std::atomic<int> sleeping_{0};
-};
-
-// Where the members of a team wait for one another.
-class Barrier {
- public:
-  explicit Barrier(int count) : count_(count) {}
-  void wait();
-
- private:
-  const int count_;
-  std::atomic<int> arrived_{0};
-  std::atomic<int> round_{0};
-  Waiting waiting_;
-};
-
-struct Member {
-  int index = 0;
-  int count = 1;
-  Barrier* barrier = nullptr;
-  void wait() const {
-    if (barrier) barrier->wait();
-  }
 };
 
 struct Range {
@@ -61,20 +44,95 @@ inline Range part(i64 total, i64 index, i64 parts, i64 unit = 1) {
   return {first < total ? first : total, last < total ? last : total};
 }
 
-inline Range share(i64 total, const Member& me, i64 unit = 1) {
-  return part(total, me.index, me.count, unit);
-}
+// What a team does together, phase after phase. Each member begins with its own part of a phase,
+// always the same one, which it finds in its cache, and then takes those that others have not
+// begun: a member that has no core holds nobody up. One that loses its core at work does; once
+// that has cost far more than the work itself, the caller, who is member 0, goes on alone.
+class Team {
+ public:
+  explicit Team(int count) : count(count), parts_(std::size_t(count)) {}
+  // Whether this part of the phase is the member's to do, because nobody has begun it. Throws
+  // Excused.
+  bool claim(i64 phase, int part, int member);
+  // One part is; whether all are.
+  bool finished(i64 phase);
+  // Until all are, by a member that began the phase at some time.
+  void wait(i64 phase, int member, Clock::time_point begun);
+
+  const int count;
+  Clock::duration lost{};  // by the caller, to members that lost their core
+
+ private:
+  struct alignas(64) Part {
+    std::atomic<i64> begun{0};  // in how many phases
+  };
+  std::vector<Part> parts_;
+  std::atomic<bool> alone_{false};
+  alignas(64) std::atomic<i64> finished_{0};  // in all phases
+  Waiting waiting_;
+};
+
+// Thrown where the caller goes on without this member.
+struct Excused {};
+
+// A member of a team, or a thread that is alone.
+struct Member {
+  Team* team = nullptr;
+  int index = 0;
+  i64 phase = 0;
+
+  // The next phase, which every member comes to with the same arguments: `work(range)` for parts
+  // of `total` in whole multiples of `unit`. All of it is done on return.
+  template <class Work>
+  void each(i64 total, i64 unit, Work work) {
+    if (!team) {
+      work(Range{0, total});
+      return;
+    }
+    const Clock::time_point begun = Clock::now();
+    const i64 now = phase++;
+    for (int i = 0; i < team->count; ++i) {
+      const int index_of_part = (index + i) % team->count;
+      if (!team->claim(now, index_of_part, index)) continue;
+      const Range mine = part(total, index_of_part, team->count, unit);
+      if (mine.count()) work(mine);
+      if (team->finished(now)) return;
+    }
+    team->wait(now, index, begun);
+  }
+};
 
 int threads();
 void set_threads(int count);
 
-// Run `work(piece, thread)` for every piece, on `count` threads at most, the caller among them as
-// thread 0. Threads claim pieces: one that gets no core takes none and is not waited for. The
-// caller does them all where another thread is using the pool; `work` must not throw.
-void divided(int count, i64 pieces, const std::function<void(i64 piece, int thread)>& work);
+// While this lives and `wanted` is true, what the thread runs is divided among the threads of
+// torch's OpenMP, where there is one. They wait for torch's next operation without leaving their
+// cores, and our own threads would have to share those with them.
+class Borrowing {
+ public:
+  explicit Borrowing(bool wanted);
+  ~Borrowing();
 
-// Run `work` on `count` threads at once. The caller is alone where another thread is using the
-// pool; `work` must not throw.
-void together(int count, const std::function<void(const Member&)>& work);
+ private:
+  bool before_;
+};
+
+bool may_borrow();
+
+// Work in pieces that free threads claim: each is told which piece, and which thread it is.
+using Pieces = std::function<void(i64 piece, int thread)>;
+
+// `divided` on borrowed threads, which OpenMP waits for even where they have claimed nothing: how
+// long.
+Clock::duration borrowed(int count, i64 pieces, const Pieces& work);
+
+// Run every piece, on `count` threads at most, the caller among them as thread 0. A thread that
+// gets no core takes none and is not waited for. The caller does them all where another thread is
+// using the pool; `work` must not throw.
+void divided(int count, i64 pieces, const Pieces& work);
+
+// Run `work` as a team of `count` threads. The caller is alone where another thread is using the
+// pool, and for a while after a team has cost time; `work` must not throw.
+void together(int count, const std::function<void(Member&)>& work);
 
 }  // namespace statewise

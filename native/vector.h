@@ -119,3 +119,31 @@ INLINE vf hyperbolic(vf x) {
   q = q * z + 4.89352518554385e-03f;
   return c * (p / q);
 }
+
+template <int... L>
+struct Lanes {};
+template <int N, int... L>
+struct FirstLanes : FirstLanes<N - 1, N - 1, L...> {};
+template <int... L>
+struct FirstLanes<0, L...> {
+  using type = Lanes<L...>;
+};
+
+// Exchange the upper one of every two groups of S lanes of `a` with the lower one of `b`.
+template <int S, int... L>
+INLINE void exchange(vf& a, vf& b, Lanes<L...>) {
+  const vf first = __builtin_shufflevector(a, b, (L & S ? L - S + V : L)...);
+  b = __builtin_shufflevector(a, b, (L & S ? L + V : L + S)...);
+  a = first;
+}
+
+// Lane l of row k becomes lane k of row l.
+template <int S = 1>
+INLINE void transpose(vf* rows) {
+  if constexpr (S < V) {
+#pragma GCC unroll 16
+    for (int i = 0; i < V; ++i)
+      if (!(i & S)) exchange<S>(rows[i], rows[i + S], typename FirstLanes<V>::type());
+    transpose<2 * S>(rows);
+  }
+}

@@ -265,4 +265,4 @@ def _numpy(tensor: Tensor | None) -> Any:
 def _layer(kernel: str, W: Any, R: Any, b: Any, m: Any, **packing: bool) -> Any:
     # Packed anew at every call: a weight can change in ways that torch does not count.
     arrays = [_numpy(tensor) for tensor in (W, R, b, m)]
-    return kernels.native().Layer(kernel, W.shape[1], R.shape[1], *arrays, **packing)
+    return kernels.native().Layer(kernel, W.shape[1], R.shape[1], *arrays, borrow=True, **packing)

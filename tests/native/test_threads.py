@@ -1,0 +1,107 @@
+"""However a call is divided among threads, and whosever they are, the result is the same."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from reference import CELLS, Case, close
+
+import statewise as sw
+from statewise import kernels
+from statewise.runtime import Model
+
+UNITS = 400  # so large that few rows are divided by units
+
+
+def weights(architecture):
+    rng = np.random.default_rng(0)
+    shapes = {name: value.shape for name, value in architecture.parameters.items()}
+    return {n: rng.normal(0, 0.05, shape).astype(np.float32) for n, shape in shapes.items()}
+
+
+@pytest.fixture
+def crowd():
+    """More threads than there are cores, so that some are late and some lose their core."""
+    kernels.set_threads(8)
+    yield
+    kernels.set_threads(0)
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+@pytest.mark.parametrize("name", CELLS)
+def test_a_crowd_computes_what_one_thread_does(crowd, name, rows):
+    case = Case(CELLS[name](UNITS), rows, 12, inputs=UNITS)
+    crowded = case.forward()
+    gradients = case.backward(crowded[0], *crowded[3:])
+    kernels.set_threads(1)
+    alone = case.forward()
+    for found, expected in zip(crowded[:3], alone[:3], strict=True):
+        np.testing.assert_array_equal(found, expected)
+    for key, expected in case.backward(alone[0], *alone[3:]).items():
+        if expected is not None:
+            close(gradients[key], expected, f"d{key}")
+
+
+def test_a_whole_model_in_a_crowd(crowd):
+    layers = [sw.LSTM(UNITS), sw.LayerNorm(), sw.Residual(sw.GRU(UNITS, reset="before"))]
+    architecture = sw.Architecture(sw.Tokens(30, 8), layers, sw.Linear(500))
+    model, x = Model(architecture, weights(architecture)), np.arange(60).reshape(2, 30) % 30
+    crowded, state = model(x)
+    stepped, after = model.step(x[:, 0], state)
+    kernels.set_threads(1)
+    alone, other = model(x)
+    close(crowded, alone)  # the linear output's rows are taken in other groups
+    for name, value in state.items():
+        np.testing.assert_array_equal(value, other[name])
+    again, expected = model.step(x[:, 0], state)
+    np.testing.assert_array_equal(stepped, again)
+    for name, value in after.items():
+        np.testing.assert_array_equal(value, expected[name])
+
+
+@pytest.mark.parametrize("lent", [1, 2, 5])
+def test_threads_of_torch(lent):
+    architecture = sw.Architecture(sw.Vector(UNITS), [sw.LSTM(UNITS), sw.GRU(UNITS)])
+    model = sw.nn.Model(architecture, weights=weights(architecture))
+    x = torch.randn(2, 12, UNITS, generator=torch.Generator().manual_seed(0))
+    found = []
+    for count in (1, 3):
+        kernels.set_threads(count)
+        torch.set_num_threads(lent)
+        try:
+            model.zero_grad()
+            model(x)[0].square().sum().backward()
+        finally:
+            kernels.set_threads(0)
+            torch.set_num_threads(1)
+        found.append([weight.grad.clone() for weight in model.parameters()])
+    for alone, together in zip(*found, strict=True):
+        torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+
+
+FORKS = """
+import os, numpy as np, torch
+from statewise import kernels
+kernels.set_threads(2)
+torch.set_num_threads(2)
+n = 300
+W, b, x = np.ones((4 * n, n), "f") / n, np.zeros(4 * n, "f"), np.ones((1, 20, n), "f")
+layer = kernels.native().Layer("lstm", n, n, W, W, b, None, borrow=True)
+start = np.zeros((1, n), "f")
+def run():
+    return layer.forward(x, start, start, None, None, None, None, False)[0]
+y = run()
+child = os.fork()
+if child == 0:
+    os._exit(0 if np.array_equal(run(), y) else 3)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_does_not_wait_for_threads_of_torch():
+    command = [sys.executable, "-W", "ignore", "-c", FORKS]
+    subprocess.run(command, check=True, timeout=60)
