@@ -8,7 +8,10 @@ import pytest
 
 import statewise as sw
 
-HEAVY = ("torch", "pandas", "polars", "narwhals", "matplotlib", "rich", "typer", "scipy", "joblib")
+HEAVY = (
+    *("torch", "pandas", "polars", "narwhals", "matplotlib", "rich", "typer", "scipy", "joblib"),
+    *("array_api_compat.numpy", "numpy.testing"),
+)
 
 
 def test_every_public_name_can_be_imported():

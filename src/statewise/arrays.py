@@ -9,7 +9,7 @@ import array_api_compat as compat
 import numpy as np
 
 from statewise.errors import StateError
-from statewise.types import Array, dtype_name, is_torch
+from statewise.types import Array, array_namespace, dtype_name, is_torch
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 
@@ -49,7 +49,7 @@ def dtype_word(item: Any) -> str | None:
 def as_float(array: Array, word: str) -> Array:
     """A floating array in the dtype of this name; others as they are."""
     if is_torch(array):
-        namespace = compat.array_namespace(array)
+        namespace = array_namespace(array)
         return array.to(getattr(namespace, word)) if array.is_floating_point() else array
     if word == "bfloat16":
         raise StateError("NumPy has no bfloat16; give the state to a torch model first")
@@ -128,13 +128,13 @@ def as_position(position: Any, held: Mapping[str, Array]) -> Array:
     beside = next(filter(is_torch, held.values()), None)
     if beside is None:
         return host
-    return compat.array_namespace(beside).asarray(host, device=beside.device)
+    return array_namespace(beside).asarray(host, device=beside.device)
 
 
 def zero_position(held: Mapping[str, Array]) -> Array:
     """The position of rows in their initial state."""
     for array in held.values():
         if array.ndim:
-            xp = compat.array_namespace(array)
+            xp = array_namespace(array)
             return xp.zeros(array.shape[0], dtype=xp.int64, device=compat.device(array))
     raise StateError("a state without fields needs a position, to say how many rows it has")

@@ -11,7 +11,7 @@ from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, device, is_numpy_array
+from array_api_compat import device, is_numpy_array
 
 from statewise.architecture import Architecture, Vector
 from statewise.arrays import to_numpy
@@ -21,7 +21,16 @@ from statewise.fitting import check
 from statewise.origin import Origin
 from statewise.state import State
 from statewise.timeline import Timeline, timeline
-from statewise.types import Array, Fields, Integers, Parameters, Seen, dtype_name, is_torch
+from statewise.types import (
+    Array,
+    Fields,
+    Integers,
+    Parameters,
+    Seen,
+    array_namespace,
+    dtype_name,
+    is_torch,
+)
 from statewise.unroll import (
     Fresh,
     Run,

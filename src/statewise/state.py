@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import array_api_compat as compat
 import numpy as np
 
 from statewise.arrays import (
@@ -30,7 +29,7 @@ from statewise.arrays import (
 from statewise.errors import StateError
 from statewise.origin import Origin, Recorded, check_same_model
 from statewise.state_file import read_state, write_state
-from statewise.types import Array, dtype_name, is_torch
+from statewise.types import Array, array_namespace, dtype_name, is_torch
 
 
 class State(Mapping[str, Array]):
@@ -149,7 +148,7 @@ class State(Mapping[str, Array]):
         """A host array where this state's arrays are."""
         if not is_torch(self._position):
             return host
-        xp = compat.array_namespace(self._position)
+        xp = array_namespace(self._position)
         return xp.asarray(host, device=self._position.device)
 
     @staticmethod
@@ -161,7 +160,7 @@ class State(Mapping[str, Array]):
         first = parts[0]
         for part in parts[1:]:
             _check_alike(first, part)
-        xp = compat.array_namespace(first.position)
+        xp = array_namespace(first.position)
         arrays = {name: xp.concat([part[name] for part in parts]) for name in first}
         position = xp.concat([part.position for part in parts])
         return State(arrays, position, origin=first.origin)
@@ -173,7 +172,7 @@ class State(Mapping[str, Array]):
             raise StateError(
                 f"where needs two states of as many rows, got {self.batch} and {other.batch}"
             )
-        xp = compat.array_namespace(self._position)
+        xp = array_namespace(self._position)
         chosen = mask if is_torch(mask) and is_torch(self._position) else None
         if chosen is None:
             chosen = self._alongside(np.asarray(to_numpy(mask)))

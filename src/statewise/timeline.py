@@ -16,7 +16,7 @@ import numpy as np
 
 from statewise.arrays import to_numpy
 from statewise.errors import InputError
-from statewise.types import Array, dtype_name
+from statewise.types import Array, array_namespace, dtype_name
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Timeline:
             return before + self.steps
         valid = np.ones((self.rows, self.steps), dtype=bool) if self.valid is None else self.valid
         restarted, counted = self._since_reset(valid)
-        xp = compat.array_namespace(before)
+        xp = array_namespace(before)
         consumed = self.send(counted.sum(axis=1))
         return xp.where(self.send(restarted), consumed, before + consumed)
 
@@ -116,7 +116,7 @@ class Timeline:
         """
         if self.steps == 0:
             return before
-        xp = compat.array_namespace(y)
+        xp = array_namespace(y)
         if self.valid is None:
             return xp.astype(y[:, -1], before.dtype)
         counts = self.valid.sum(axis=1)
@@ -137,7 +137,7 @@ class Timeline:
         """(B, T, ...) with every sequence read from its end to its start, in its own place: resets
         and padding stay where they are. Turning twice gives the array back.
         """
-        xp = compat.array_namespace(array)
+        xp = array_namespace(array)
         if self.reset is None and self.valid is None:
             return xp.flip(array, axis=1)
         order = xp.reshape(self._order, (self.rows, self.steps, *(1,) * (array.ndim - 2)))
@@ -168,7 +168,7 @@ class Timeline:
 
     def send(self, array: np.ndarray) -> Array:
         """A host array in the namespace and on the device of this call."""
-        xp = compat.array_namespace(self.like)
+        xp = array_namespace(self.like)
         return xp.asarray(np.ascontiguousarray(array), device=compat.device(self.like))
 
 

@@ -1,7 +1,7 @@
-"""Type aliases shared by every layer.
+"""Type aliases, and what to ask an array, shared by every layer.
 
 Arrays are anything that follows the Python array API standard (NumPy arrays, torch tensors),
-so ``Array`` is not a class: the code that uses it asks the array for its own namespace.
+so ``Array`` is not a class: the code that uses it asks for the arrays' own namespace.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, TypeAlias
+
+import array_api_compat
+import numpy as np
 
 Array: TypeAlias = Any
 Fields: TypeAlias = dict[str, Array]
@@ -19,6 +22,16 @@ Seen: TypeAlias = dict[str, Array]
 """Values seen inside a step by name, each (B, ...)."""
 Integers: TypeAlias = Callable[[tuple[int, ...]], Array]
 """Draws random int64 values in [1, 2**32) of a given shape."""
+
+
+def array_namespace(*arrays: Array) -> Any:
+    """The array API of these arrays: NumPy itself, and what wraps the others' namespace.
+
+    `array_api_compat` has a wrapper for NumPy too, whose import takes longer than NumPy's own.
+    """
+    if all(isinstance(array, (np.ndarray, np.generic)) for array in arrays):
+        return np
+    return array_api_compat.array_namespace(*arrays)
 
 
 def dtype_name(array: Array) -> str:

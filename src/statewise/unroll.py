@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
-from array_api_compat import array_namespace, device, is_array_api_obj
+from array_api_compat import device, is_array_api_obj
 
 from statewise.architecture import Architecture, Tokens
 from statewise.cell import Cell, Field, fields
@@ -17,7 +17,7 @@ from statewise.cells.bidirectional import Bidirectional, part
 from statewise.cells.residual import Residual
 from statewise.errors import CellError
 from statewise.timeline import Timeline
-from statewise.types import Array, Fields, Parameters, Seen
+from statewise.types import Array, Fields, Parameters, Seen, array_namespace
 
 Fresh: TypeAlias = Callable[[], Fields]
 """Gives a layer's initial state, drawn anew at every call where a cell draws at random."""

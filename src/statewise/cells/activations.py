@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from array_api_compat import array_namespace
-
 from statewise.errors import ArchitectureError
-from statewise.types import Array
+from statewise.types import Array, array_namespace
 
 
 def sigmoid(x: Array) -> Array:

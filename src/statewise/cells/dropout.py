@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from array_api_compat import array_namespace
-
 from statewise.cell import Cell, Field, fraction
-from statewise.types import Array, Fields, Integers, Parameters, Seen
+from statewise.types import Array, Fields, Integers, Parameters, Seen, array_namespace
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from array_api_compat import array_namespace
-
 from statewise.cell import Cell, Field, Parameter, positive
 from statewise.cells.activations import ACTIVATIONS, check_activation, normalize
 from statewise.cells.learned import learned
@@ -21,7 +19,7 @@ from statewise.initializers import (
     Uniform,
     Zeros,
 )
-from statewise.types import Array, Fields, Parameters, Seen
+from statewise.types import Array, Fields, Parameters, Seen, array_namespace
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from array_api_compat import array_namespace
-
 from statewise.cell import Cell, Field, fraction
 from statewise.cells.dropout import fill
 from statewise.cells.residual import Wrapper
 from statewise.errors import ArchitectureError
-from statewise.types import Array, Fields, Integers, Parameters, Seen
+from statewise.types import Array, Fields, Integers, Parameters, Seen, array_namespace
 
 _WORD = 0xFFFFFFFF
 

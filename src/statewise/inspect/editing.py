@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from array_api_compat import array_namespace
-
 from statewise.cell import Cell
 from statewise.cells import GRU, LSTM, Elman, Residual
 from statewise.cells.activations import ACTIVATIONS, normalize
@@ -18,7 +16,7 @@ from statewise.errors import InputError
 from statewise.inspect.recording import executor_of, shapes
 from statewise.inspect.subject import runner, suggestion
 from statewise.program import Executor
-from statewise.types import Array, Fields, Parameters, Seen
+from statewise.types import Array, Fields, Parameters, Seen, array_namespace
 from statewise.unroll import Run, stepwise
 
 Change: TypeAlias = Callable[[Array], Array] | float

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-from array_api_compat import array_namespace
 
 from statewise.arrays import to_numpy
 from statewise.inspect.contexts import Context
@@ -15,6 +14,7 @@ from statewise.inspect.editing import edit
 from statewise.inspect.losses import Loss
 from statewise.inspect.subject import no_gradients
 from statewise.state import State
+from statewise.types import array_namespace
 
 Kind = Literal["ablated", "clamped high", "clamped low"]
 Hold = tuple[int, float]

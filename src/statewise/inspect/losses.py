@@ -6,11 +6,9 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from array_api_compat import array_namespace
-
 from statewise.architecture import Architecture, Tokens
 from statewise.errors import InputError
-from statewise.types import Array
+from statewise.types import Array, array_namespace
 
 Loss: TypeAlias = Callable[[Any, Any], Any]
 """Inputs (B, T, ...) and outputs (B, T, O) -> the loss at each step, (B, up to T)."""

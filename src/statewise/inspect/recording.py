@@ -8,7 +8,6 @@ from fnmatch import fnmatchcase
 from typing import Any, TypeAlias
 
 import numpy as np
-from array_api_compat import array_namespace
 
 from statewise.arrays import to_numpy
 from statewise.errors import InputError
@@ -18,7 +17,7 @@ from statewise.inspect.trace import Trace
 from statewise.program import Executor
 from statewise.state import State
 from statewise.timeline import timeline
-from statewise.types import Array
+from statewise.types import Array, array_namespace
 
 BUDGET = 2**30
 

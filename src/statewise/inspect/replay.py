@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from array_api_compat import array_namespace
-
 from statewise.cell import Cell
 from statewise.cells import GRU, LSTM, Elman
 from statewise.cells.activations import ACTIVATIONS
 from statewise.timeline import Timeline
-from statewise.types import Array, Fields, Parameters, Seen
+from statewise.types import Array, Fields, Parameters, Seen, array_namespace
 from statewise.unroll import Fresh, Run, unroll
 
 

@@ -6,13 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from array_api_compat import array_namespace
-
 from statewise.architecture import Architecture, Linear, Tokens, Vector
 from statewise.cell import Cell
 from statewise.cells import GRU, LSTM, Bidirectional, Dense, Elman
 from statewise.errors import ConversionError
-from statewise.types import Array
+from statewise.types import Array, array_namespace
 
 
 class Weighted(Protocol):

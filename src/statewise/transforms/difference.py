@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from array_api_compat import array_namespace
-
 from statewise.cell import Field, Transform, positive
-from statewise.types import Array, Fields, Parameters, Seen
+from statewise.types import Array, Fields, Parameters, Seen, array_namespace
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from array_api_compat import array_namespace
-
 from statewise.cell import Field
 from statewise.errors import ArchitectureError
 from statewise.transforms.standardize import Scaling
-from statewise.types import Array, Fields, Parameters, Seen
+from statewise.types import Array, Fields, Parameters, Seen, array_namespace
 
 
 @dataclass(frozen=True)

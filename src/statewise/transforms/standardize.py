@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace
 
 from statewise.cell import Field, Transform
 from statewise.errors import ArchitectureError
-from statewise.types import Array, Fields, Parameters, Seen
+from statewise.types import Array, Fields, Parameters, Seen, array_namespace
 
 
 class Scaling(Transform):
