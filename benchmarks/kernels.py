@@ -33,7 +33,7 @@ CELLS = {"LSTM": sw.LSTM, "GRU": sw.GRU, "RNN": sw.Elman}
 UNITS = (32, 128, 512)
 STEPS = 100
 FASTEST = 0.2  # seconds that each peer runs at least
-TURN = 1e-3
+TURN = 0.02  # seconds of calls one after the other
 
 
 def main() -> None:
@@ -58,13 +58,14 @@ def main() -> None:
 
 
 def times(*calls: Callable[[], Any]) -> list[float]:
-    """The median seconds of each call. All take turns, each for about a millisecond, so that a
-    stream's weights are in the cache as they are when it runs alone.
+    """The median seconds of each call. All take turns, and each turn is as if the peer ran alone:
+    its weights are in the cache, and all cores are free when it begins.
     """
     taken: list[list[float]] = [[] for _ in calls]
     begin = time.perf_counter()
     while len(taken[0]) < 7 or time.perf_counter() - begin < FASTEST * len(calls):
         for call, own in zip(calls, taken, strict=True):
+            settle()
             call()
             turn = time.perf_counter()
             while True:
@@ -75,6 +76,17 @@ def times(*calls: Callable[[], Any]) -> list[float]:
                 if end - turn > TURN:
                     break
     return [median(own) for own in taken]
+
+
+def settle() -> None:
+    """Wait for threads that look for more work without leaving their cores, as onnxruntime's do for
+    50 ms after a call.
+    """
+    for _ in range(100):
+        used = time.process_time()
+        time.sleep(0.02)  # several ticks of a clock that counts in these
+        if time.process_time() - used < 0.002:
+            return
 
 
 def peak() -> float:

@@ -7,6 +7,9 @@
 #if !defined(_WIN32)
 #include <pthread.h>
 #endif
+#if defined(__linux__)
+#include <sched.h>
+#endif
 
 namespace statewise {
 
@@ -45,7 +48,7 @@ Clock::duration Waiting::until(Done done) {
 // Who goes to sleep counts itself first and looks once more; so either it sees the change, or it
 // is seen here.
 void Waiting::wake() {
-  if (sleeping_.load() == 0) return;
+  if (!anyone_sleeps()) return;
   { std::lock_guard<std::mutex> lock(mutex_); }
   awake_.notify_all();
 }
@@ -95,6 +98,7 @@ class Pool {
     next_.store(0);
     open_.store(true);
     round_.fetch_add(1);
+    if (begun_.anyone_sleeps()) keep_off_this_core();
     begun_.wake();
     claim(0);
     // Who enters from here on finds the work closed; who entered before is waited for.
@@ -105,6 +109,20 @@ class Pool {
  private:
   void claim(int thread) {
     for (i64 piece; (piece = next_.fetch_add(1)) < pieces_;) (*work_)(piece, thread);
+  }
+
+  // A kernel may wake a thread on the core of the one that wakes it, and move it to a free one
+  // only milliseconds later, when the work is done.
+  void keep_off_this_core() {
+#if defined(__linux__)
+    cpu_set_t others;
+    const int here = sched_getcpu();
+    if (here < 0 || pthread_getaffinity_np(pthread_self(), sizeof others, &others)) return;
+    CPU_CLR(here, &others);
+    if (!CPU_COUNT(&others)) return;
+    for (std::thread& thread : threads_)
+      pthread_setaffinity_np(thread.native_handle(), sizeof others, &others);
+#endif
   }
 
   void serve(int thread) {

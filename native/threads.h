@@ -22,6 +22,7 @@ class Waiting {
   // How long it slept.
   template <class Done>
   Clock::duration until(Done done);
+  bool anyone_sleeps() const { return sleeping_.load() > 0; }
   // To be called after what `done` looks at has changed.
   void wake();
 

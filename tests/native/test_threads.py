@@ -105,3 +105,34 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 def test_a_forked_child_does_not_wait_for_threads_of_torch():
     command = [sys.executable, "-W", "ignore", "-c", FORKS]
     subprocess.run(command, check=True, timeout=60)
+
+
+CORES = """
+import os, sys, time, numpy as np
+from statewise import kernels
+allowed = set(map(int, sys.argv[1].split(",")))
+os.sched_setaffinity(0, allowed)
+kernels.set_threads(3)
+n = 300
+W, b, x = np.ones((4 * n, n), "f") / n, np.zeros(4 * n, "f"), np.ones((1, 20, n), "f")
+layer = kernels.native().Layer("lstm", n, n, W, W, b, None)
+start = np.zeros((1, n), "f")
+def run():
+    return layer.forward(x, start, start, None, None, None, None, False)[0]
+y = run()
+for _ in range(3):
+    time.sleep(0.01)  # the threads fall asleep
+    assert np.array_equal(run(), y)
+tasks = list(map(int, os.listdir("/proc/self/task")))
+assert len(tasks) >= 3
+assert all(os.sched_getaffinity(task) <= allowed for task in tasks)
+assert os.sched_getaffinity(0) == allowed
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs affinity of threads")
+@pytest.mark.parametrize("count", [1, 2])
+def test_threads_keep_to_the_cores_that_the_process_has(count):
+    cores = sorted(os.sched_getaffinity(0))[:count]
+    command = [sys.executable, "-c", CORES, ",".join(map(str, cores))]
+    subprocess.run(command, check=True, timeout=60, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"})
