@@ -46,14 +46,14 @@ static void gemm(const Panels& b, i64 rows, const float* const* a, i64 first, i6
 
 // Weight gradients: rows of time and batch are summed over, in chunks packed for the tile.
 
-constexpr int tn_rows = many_registers ? 6 : 3;
-constexpr int tn_vectors = 4;
-constexpr int tn_block = tn_rows * V;  // columns of the left side that are packed side by side
-constexpr i64 tn_chunk = 128;
+constexpr int tn_rows = many_registers ? 8 : 4;
+constexpr int tn_vectors = 3;
+constexpr i64 tn_chunk = 128;  // rows: a panel of the right side stays in the first-level cache
+
+static i64 tn_strips(i64 n) { return (n + tn_rows - 1) / tn_rows; }
 
 static i64 tn_work(i64 count, i64 n) {
-  const i64 blocks = (n + tn_block - 1) / tn_block;
-  return tn_chunk * (count * blocks * tn_block + tn_vectors * V);
+  return tn_chunk * (count * tn_strips(n) * tn_rows + tn_vectors * V);
 }
 
 // out[i][N] = or, with `add`, += sum over rows r of a[r][i] * b[r][N], for tn_rows of i.
@@ -61,7 +61,7 @@ template <int N>
 static void tn_tile(const float* a, const float* b, i64 rows, float* out, i64 stride, bool add) {
   vf acc[tn_rows][N] = {};
 #pragma GCC unroll 1
-  for (i64 r = 0; r < rows; ++r, a += tn_block, b += N * V) {
+  for (i64 r = 0; r < rows; ++r, a += tn_rows, b += N * V) {
     vf right[N];
 #pragma GCC unroll 8
     for (int j = 0; j < N; ++j) right[j] = load(b + j * V);
@@ -81,32 +81,35 @@ static void tn_tile(const float* a, const float* b, i64 rows, float* out, i64 st
     }
 }
 
-static constexpr void (*tn_tiles[4])(const float*, const float*, i64, float*, i64, bool) = {
-    tn_tile<1>, tn_tile<2>, tn_tile<3>, tn_tile<4>};
+static constexpr void (*tn_tiles[tn_vectors])(const float*, const float*, i64, float*, i64, bool) =
+    {tn_tile<1>, tn_tile<2>, tn_tile<3>};
 
-// Blocks of tn_block columns, each with its rows one after the other.
+// Strips of tn_rows columns, each with its rows one after the other.
 static void tn_pack(float* to, i64 rows, const float* const* a, i64 offset, i64 n) {
-  for (i64 first = 0; first < n; first += tn_block, to += tn_chunk * tn_block) {
-    const i64 width = least(tn_block, n - first);
-    for (i64 r = 0; r < rows; ++r)
-      for (i64 i = 0; i < width; i += V)
-        store(to + r * tn_block + i, load(a[r] + offset + first + i));
-  }
+  for (i64 first = 0; first < n; first += tn_rows, to += tn_chunk * tn_rows)
+    for (i64 r = 0; r < rows; ++r) {
+      const float* from = a[r] + offset + first;
+      float* strip = to + r * tn_rows;
+      if (n - first >= tn_rows)
+        __builtin_memcpy(strip, from, tn_rows * sizeof(float));
+      else
+        for (int i = 0; i < tn_rows; ++i) strip[i] = i < n - first ? from[i] : 0.0f;
+    }
 }
 
 static void gemm_tn(i64 rows, const float* const* a, const Product* products, i64 count, i64 n,
                     const float* const* b, i64 m, float* work) {
-  const i64 blocks = (n + tn_block - 1) / tn_block;
   float* const right = work;
   float* const left = work + tn_chunk * tn_vectors * V;
-  const auto packed = [&](i64 product) { return left + product * blocks * tn_chunk * tn_block; };
+  const i64 packed = tn_strips(n) * tn_chunk * tn_rows;
   const i64 all = (m + V - 1) / V, panels = (all + tn_vectors - 1) / tn_vectors;
   const i64 most = panels ? (all + panels - 1) / panels : 1;
   float edge[tn_rows * tn_vectors * V];
   i64 start = 0;
   do {
     const i64 depth = least(tn_chunk, rows - start);
-    for (i64 p = 0; p < count; ++p) tn_pack(packed(p), depth, a + start, products[p].offset, n);
+    for (i64 p = 0; p < count; ++p)
+      tn_pack(left + p * packed, depth, a + start, products[p].offset, n);
     i64 vectors;
     for (i64 column = 0; column < m; column += vectors * V) {
       vectors = least(most, (m - column + V - 1) / V);
@@ -118,17 +121,17 @@ static void gemm_tn(i64 rows, const float* const* a, const Product* products, i6
         }
       for (i64 p = 0; p < count; ++p)
         for (i64 row = 0; row < n; row += tn_rows) {
-          const float* tile = packed(p) + row / tn_block * tn_chunk * tn_block + row % tn_block;
+          const float* strip = left + p * packed + row * tn_chunk;
           float* C = products[p].C + row * m + column;
           const i64 height = least(tn_rows, n - row), width = least(vectors * V, m - column);
           if (height == tn_rows && width == vectors * V) {
             // The sums of the chunks before are far away where C is large.
             for (i64 i = 0; i < tn_rows; ++i)
               for (i64 j = 0; j < width; j += 16) __builtin_prefetch(C + i * m + j, 1);
-            tn_tiles[vectors - 1](tile, right, depth, C, m, start > 0);
+            tn_tiles[vectors - 1](strip, right, depth, C, m, start > 0);
             continue;
           }
-          tn_tiles[vectors - 1](tile, right, depth, edge, vectors * V, false);
+          tn_tiles[vectors - 1](strip, right, depth, edge, vectors * V, false);
           for (i64 i = 0; i < height; ++i)
             for (i64 j = 0; j < width; ++j) {
               const float sum = edge[i * vectors * V + j];

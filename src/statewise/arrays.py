@@ -136,5 +136,5 @@ def zero_position(held: Mapping[str, Array]) -> Array:
     for array in held.values():
         if array.ndim:
             xp = array_namespace(array)
-            return xp.zeros(array.shape[0], dtype=xp.int64, device=compat.device(array))
+            return xp.zeros(array.shape[0], dtype=xp.int64, device=array.device)
     raise StateError("a state without fields needs a position, to say how many rows it has")

@@ -11,11 +11,11 @@ from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
-from array_api_compat import device, is_numpy_array
+from array_api_compat import is_numpy_array
 
 from statewise.architecture import Architecture, Vector
 from statewise.arrays import to_numpy
-from statewise.cell import Cell
+from statewise.cell import Cell, Field, fields
 from statewise.errors import CarryError, InputError, StateError
 from statewise.fitting import check
 from statewise.origin import Origin
@@ -60,6 +60,12 @@ class Program:
         self.evaluating_cells = tuple(cell.evaluating() for cell in architecture.layers)
         self.causal = all(cell.causal for cell in architecture.layers)
         self.blocks = ("inputs", *map(str, range(len(architecture.layers))), "outputs")
+
+    @cached_property
+    def declared(self) -> list[dict[str, Field]]:
+        """Each layer's state fields as it declares them."""
+        layers = zip(self.architecture.layers, self.architecture.widths, strict=False)
+        return [fields(cell, width) for cell, width in layers]
 
     @cached_property
     def fields(self) -> list[dict[str, str]]:
@@ -177,8 +183,8 @@ class Executor:
     # State in, state out
 
     def _initial(self, index: int, rows: int) -> Fields:
-        cell, width = self.cells[index], self.architecture.widths[index]
-        s = initial(cell, width, self.params[str(index)], rows, self.dtype, self.like)
+        declared, p = self.program.declared[index], self.params[str(index)]
+        s = initial(declared, p, rows, self.dtype, self.like)
         return self._drawn(index, s)
 
     def _drawn(self, index: int, s: Fields) -> Fields:
@@ -191,9 +197,8 @@ class Executor:
         """What the outputs remember before the first step: zeros."""
         xp = array_namespace(self.like)
         width = self.architecture.width
-        where = device(self.like)
         return {
-            own: xp.zeros((rows, width), dtype=self.like.dtype, device=where)
+            own: xp.zeros((rows, width), dtype=self.like.dtype, device=self.like.device)
             for own in self.program.fields[-1].values()
         }
 
@@ -222,7 +227,7 @@ class Executor:
         return state
 
     def _sent(self, array: Array) -> Array:
-        return array_namespace(self.like).asarray(array.copy(), device=device(self.like))
+        return array_namespace(self.like).asarray(array.copy(), device=self.like.device)
 
     def _split(self, state: State) -> list[Fields]:
         return [{own: state[full] for full, own in names.items()} for names in self.program.fields]
@@ -236,11 +241,13 @@ class Executor:
             for names, held in zip(self.program.fields, s, strict=True)
             for full, own in names.items()
         }
+        if is_torch(self.like):  # nothing to seal, and the cells were held to the contract
+            return State._made(named, position, self.origin)
         return State(named, position, origin=self.origin)
 
     def _zeros(self, rows: int) -> Array:
         xp = array_namespace(self.like)
-        return xp.zeros(rows, dtype=xp.int64, device=device(self.like))
+        return xp.zeros(rows, dtype=xp.int64, device=self.like.device)
 
     # Inputs
 
@@ -285,7 +292,7 @@ class Executor:
         there the look-up itself fails.
         """
         inputs = self.architecture.inputs
-        if isinstance(inputs, Vector) or str(device(x)) != "cpu" or 0 in x.shape:
+        if isinstance(inputs, Vector) or str(x.device) != "cpu" or 0 in x.shape:
             return
         tokens = array_namespace(x).astype(x, array_namespace(x).int64)
         low, high = int(tokens.min()), int(tokens.max())

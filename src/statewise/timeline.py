@@ -11,7 +11,6 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
-import array_api_compat as compat
 import numpy as np
 
 from statewise.arrays import to_numpy
@@ -169,7 +168,7 @@ class Timeline:
     def send(self, array: np.ndarray) -> Array:
         """A host array in the namespace and on the device of this call."""
         xp = array_namespace(self.like)
-        return xp.asarray(np.ascontiguousarray(array), device=compat.device(self.like))
+        return xp.asarray(np.ascontiguousarray(array), device=self.like.device)
 
 
 def timeline(rows: int, steps: int, reset: Any, lengths: Any, like: Array) -> Timeline:

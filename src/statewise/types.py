@@ -29,9 +29,17 @@ def array_namespace(*arrays: Array) -> Any:
 
     `array_api_compat` has a wrapper for NumPy too, whose import takes longer than NumPy's own.
     """
-    if all(isinstance(array, (np.ndarray, np.generic)) for array in arrays):
-        return np
-    return array_api_compat.array_namespace(*arrays)
+    if len(arrays) != 1:
+        known = all(isinstance(array, (np.ndarray, np.generic)) for array in arrays)
+        return np if known else array_api_compat.array_namespace(*arrays)
+    kind = type(arrays[0])
+    if kind not in _NAMESPACES:
+        numpy = issubclass(kind, (np.ndarray, np.generic))
+        _NAMESPACES[kind] = np if numpy else array_api_compat.array_namespace(*arrays)
+    return _NAMESPACES[kind]
+
+
+_NAMESPACES: dict[type, Any] = {}
 
 
 def dtype_name(array: Array) -> str:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
-from array_api_compat import device, is_array_api_obj
+from array_api_compat import is_array_api_obj
 
 from statewise.architecture import Architecture, Tokens
-from statewise.cell import Cell, Field, fields
+from statewise.cell import Cell, Field
 from statewise.cells.bidirectional import Bidirectional, part
 from statewise.cells.residual import Residual
 from statewise.errors import CellError
@@ -168,7 +168,7 @@ def unroll(
         outputs.append(y)
         views.append(seen)
     if not outputs:
-        empty = xp.zeros((x.shape[0], 0, cell.outputs(x.shape[2])), dtype=x.dtype, device=device(x))
+        empty = xp.zeros((x.shape[0], 0, cell.outputs(x.shape[2])), dtype=x.dtype, device=x.device)
         return empty, s, {}
     if len(outputs) == 1:
         return outputs[0], s, views[0]
@@ -307,18 +307,19 @@ def outputs(
     return y
 
 
-def initial(cell: Cell, width: int, p: Parameters, rows: int, dtype: str, like: Array) -> Fields:
+def initial(
+    declared: Mapping[str, Field], p: Parameters, rows: int, dtype: str, like: Array
+) -> Fields:
     """The initial state of a layer: constants, or the learned values where it has them.
 
     Arguments:
-        cell, width: the layer and the width of its inputs.
+        declared: the layer's fields by name.
         p: its parameters by name.
         rows: B.
         dtype: the dtype the model computes in, as a word.
         like: an array whose namespace and device the state goes to.
     """
-    xp = array_namespace(like)
-    where = device(like)
+    xp, where = array_namespace(like), like.device
 
     def one(name: str, field: Field) -> Array:
         shape = (rows, *field.shape)
@@ -328,9 +329,11 @@ def initial(cell: Cell, width: int, p: Parameters, rows: int, dtype: str, like: 
             return xp.broadcast_to(xp.astype(learned, kind), shape)
         if isinstance(field.initial, tuple):
             return xp.broadcast_to(xp.asarray(field.initial, dtype=kind, device=where), shape)
+        if field.initial == 0:
+            return xp.zeros(shape, dtype=kind, device=where)
         return xp.full(shape, field.initial, dtype=kind, device=where)
 
-    return {name: one(name, field) for name, field in fields(cell, width).items()}
+    return {name: one(name, field) for name, field in declared.items()}
 
 
 def _learned(field: str) -> str:

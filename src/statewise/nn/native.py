@@ -143,7 +143,7 @@ def recurrent_backward(
     """Gradients of x, W, R, b, m, h, c, h_init and c_init, empty where there is none."""
     tensors = (x, h, c, W, R, b, m, h_init, c_init, reset, lengths)
     made = _backward(tensors, kernel, inputs, y, gates, cells, dy, dh, dc)
-    return [x.new_empty(0) if tensor is None else tensor for tensor in made]
+    return [x.new_empty(0) if array is None else torch.from_numpy(array) for array in made]
 
 
 @recurrent_backward.register_fake
@@ -188,12 +188,19 @@ class _Recurrent(torch.autograd.Function):
         return y, h, c
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, dy: Any, dh: Any, dc: Any) -> tuple[Any, ...]:
-        *tensors, y, gates, cells = ctx.saved_tensors
-        needed = ctx.needs_input_grad
-        made = _backward(tensors, ctx.kernel, needed[0], y, gates, cells, *_dense(dy, dh, dc))
-        return _arranged(made, needed)
+        # the guard, for whoever wants gradients of gradients, takes longer than a small layer does
+        return (_once if torch.is_grad_enabled() else _gradients)(ctx, dy, dh, dc)
+
+
+def _gradients(ctx: Any, dy: Any, dh: Any, dc: Any) -> tuple[Any, ...]:
+    *tensors, y, gates, cells = ctx.saved_tensors
+    needed = ctx.needs_input_grad
+    made = _backward(tensors, ctx.kernel, needed[0], y, gates, cells, *_dense(dy, dh, dc))
+    return tuple(map(_tensor, _arranged(made, needed)))
+
+
+_once = torch.autograd.function.once_differentiable(_gradients)
 
 
 def _recurrent(*given: Any) -> Any:
@@ -223,7 +230,7 @@ def _forward(
 ) -> list[Tensor | None]:
     packed = _layer(kernel, W, R, b, m)
     made = packed.forward(*map(_numpy, (x, h, c, reset, h_init, c_init, lengths)), save)
-    return [None if array is None else torch.from_numpy(array) for array in made]
+    return [_tensor(array) for array in made]
 
 
 def _backward(
@@ -234,23 +241,22 @@ def _backward(
     gates: Tensor,
     cells: Tensor | None,
     *gradients: Tensor | None,
-) -> list[Tensor | None]:
-    """Gradients of x, W, R, b, m, h, c, h_init and c_init, None where there is none."""
+) -> list[Any]:
+    """Arrays: gradients of x, W, R, b, m, h, c, h_init and c_init, None where there is none."""
     x, h, c, W, R, b, m, h_init, c_init, reset, lengths = tensors
     dy, dh, dc = gradients
     if c is None:
         cells = dc = None
     packed = _layer(kernel, W, R, b, m, backward=True, toward_inputs=inputs)
     arrays = [x, h, c, reset, h_init, c_init, lengths, y, gates, cells, dy, dh, dc]
-    made = packed.backward(*map(_numpy, arrays), inputs)
-    return [None if array is None else torch.from_numpy(array) for array in made]
+    return packed.backward(*map(_numpy, arrays), inputs)  # type: ignore[no-any-return]
 
 
 def _dense(*gradients: Tensor | None) -> list[Tensor | None]:
     return [None if gradient is None else gradient.contiguous() for gradient in gradients]
 
 
-def _arranged(made: Sequence[Tensor | None], needed: Sequence[bool]) -> tuple[Any, ...]:
+def _arranged(made: Sequence[Any], needed: Sequence[bool]) -> tuple[Any, ...]:
     """Gradients in the order of the operator's arguments, None where they are not needed."""
     dx, dW, dR, db, dm, dh, dc, dh_init, dc_init = made
     gradients = (dx, dh, dc, dW, dR, db, dm, dh_init, dc_init)
@@ -259,7 +265,13 @@ def _arranged(made: Sequence[Tensor | None], needed: Sequence[bool]) -> tuple[An
 
 
 def _numpy(tensor: Tensor | None) -> Any:
-    return None if tensor is None else tensor.detach().numpy()
+    if tensor is None:
+        return None
+    return (tensor.detach() if tensor.requires_grad else tensor).numpy()
+
+
+def _tensor(array: Any) -> Tensor | None:
+    return None if array is None else torch.from_numpy(array)
 
 
 def _layer(kernel: str, W: Any, R: Any, b: Any, m: Any, **packing: bool) -> Any:
