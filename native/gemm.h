@@ -97,47 +97,62 @@ static void tn_pack(float* to, i64 rows, const float* const* a, i64 offset, i64 
     }
 }
 
+// One panel of a right side, its rows one after the other.
+static void tn_pack_right(float* to, i64 rows, const Right& right, i64 start, i64 column,
+                          i64 vectors) {
+  for (i64 r = start; r < start + rows; ++r)
+    for (i64 j = 0; j < vectors; ++j, to += V) {
+      const i64 at = column + j * V;
+      store(to, load(right.rows[r] + at, right.columns - at));
+    }
+}
+
+// All strips of a packed left side times a packed panel.
+static void tn_strips_times(const float* left, i64 n, const float* panel, i64 vectors, i64 depth,
+                            float* C, i64 columns, i64 width, bool add) {
+  float edge[tn_rows * tn_vectors * V];
+  for (i64 row = 0; row < n; row += tn_rows, left += tn_chunk * tn_rows, C += tn_rows * columns) {
+    const i64 height = least(tn_rows, n - row);
+    if (height == tn_rows && width == vectors * V) {
+      // The sums so far are far away where C is large.
+      for (i64 i = 0; i < tn_rows; ++i)
+        for (i64 j = 0; j < width; j += 16) __builtin_prefetch(C + i * columns + j, 1);
+      tn_tiles[vectors - 1](left, panel, depth, C, columns, add);
+      continue;
+    }
+    tn_tiles[vectors - 1](left, panel, depth, edge, vectors * V, false);
+    for (i64 i = 0; i < height; ++i)
+      for (i64 j = 0; j < width; ++j) {
+        const float sum = edge[i * vectors * V + j];
+        C[i * columns + j] = add ? C[i * columns + j] + sum : sum;
+      }
+  }
+}
+
 static void gemm_tn(i64 rows, const float* const* a, const Product* products, i64 count, i64 n,
-                    const float* const* b, i64 m, float* work) {
-  float* const right = work;
+                    const Right* rights, i64 right_count, bool add, float* work) {
+  float* const panel = work;
   float* const left = work + tn_chunk * tn_vectors * V;
   const i64 packed = tn_strips(n) * tn_chunk * tn_rows;
-  const i64 all = (m + V - 1) / V, panels = (all + tn_vectors - 1) / tn_vectors;
-  const i64 most = panels ? (all + panels - 1) / panels : 1;
-  float edge[tn_rows * tn_vectors * V];
   i64 start = 0;
   do {
     const i64 depth = least(tn_chunk, rows - start);
     for (i64 p = 0; p < count; ++p)
       tn_pack(left + p * packed, depth, a + start, products[p].offset, n);
-    i64 vectors;
-    for (i64 column = 0; column < m; column += vectors * V) {
-      vectors = least(most, (m - column + V - 1) / V);
-      float* to = right;
-      for (i64 r = 0; r < depth; ++r)
-        for (i64 j = 0; j < vectors; ++j, to += V) {
-          const i64 at = column + j * V;
-          store(to, load(b[start + r] + at, m - at));
-        }
-      for (i64 p = 0; p < count; ++p)
-        for (i64 row = 0; row < n; row += tn_rows) {
-          const float* strip = left + p * packed + row * tn_chunk;
-          float* C = products[p].C + row * m + column;
-          const i64 height = least(tn_rows, n - row), width = least(vectors * V, m - column);
-          if (height == tn_rows && width == vectors * V) {
-            // The sums of the chunks before are far away where C is large.
-            for (i64 i = 0; i < tn_rows; ++i)
-              for (i64 j = 0; j < width; j += 16) __builtin_prefetch(C + i * m + j, 1);
-            tn_tiles[vectors - 1](strip, right, depth, C, m, start > 0);
-            continue;
-          }
-          tn_tiles[vectors - 1](strip, right, depth, edge, vectors * V, false);
-          for (i64 i = 0; i < height; ++i)
-            for (i64 j = 0; j < width; ++j) {
-              const float sum = edge[i * vectors * V + j];
-              C[i * m + j] = start ? C[i * m + j] + sum : sum;
-            }
-        }
+    for (i64 r = 0; r < right_count; ++r) {
+      const i64 columns = rights[r].columns, all = (columns + V - 1) / V;
+      const i64 panels = (all + tn_vectors - 1) / tn_vectors;
+      i64 vectors;
+      for (i64 column = 0; column < columns; column += vectors * V) {
+        const i64 remaining = (columns - column + V - 1) / V;
+        vectors = least((all + panels - 1) / panels, remaining);
+        tn_pack_right(panel, depth, rights[r], start, column, vectors);
+        const i64 width = least(vectors * V, columns - column);
+        for (i64 p = 0; p < count; ++p)
+          if (products[p].into[r])
+            tn_strips_times(left + p * packed, n, panel, vectors, depth,
+                            products[p].into[r] + column, columns, width, add || start > 0);
+      }
     }
     start += depth;
   } while (start < rows);

@@ -2,7 +2,6 @@
 // once for inputs and weights.
 
 #include <cstring>
-#include <initializer_list>
 #include <vector>
 
 #include "layer.h"
@@ -11,15 +10,20 @@ namespace statewise {
 
 namespace {
 
-// What the members share. Row pointers of every step that is not padding.
+// A block of rows, shared by the members of a team. Pointers of every step that is not padding.
 struct Shared {
   const Sequence& job;
   const Gradients& out;
-  float* sums;        // (rows * steps, stride): gradients of the gates' sums
-  float *dh, *dc, *drh;  // (rows, pad)
+  const Range rows;
+  float* sums;  // (rows * steps, stride) of the block: gradients of the gates' sums
+  float *dh, *dc, *drh;  // (rows, pad) of all
   const float* zeros;
-  std::vector<const float*> sums_rows, x, h, remembered;
-  std::vector<float*> dx;
+  std::vector<const float*> sums_rows{}, x{}, h{}, remembered{};
+  std::vector<float*> dx{};
+
+  float* sums_at(i64 row, i64 t) const {
+    return sums + ((row - rows.first) * job.steps + t) * job.layer->stride;
+  }
 };
 
 struct StepPointers {
@@ -67,7 +71,7 @@ void step_back(const Shared& all, StepPointers& p, i64 t, Range rows, Member& me
     p.dc[count] = all.dc + row * layer.pad;
     p.saved[count] = job.gates + at * layer.stride;
     p.h[count] = job.y + at * layer.units;
-    p.gates[count] = all.sums + at * layer.stride;
+    p.gates[count] = all.sums_at(row, t);
     p.h_before[count] = job.h_before(row, t, all.zeros);
     p.drh_out[count] = all.drh + row * layer.pad;
     p.drh[count] = p.drh_out[count];
@@ -117,8 +121,8 @@ void step_back(const Shared& all, StepPointers& p, i64 t, Range rows, Member& me
               [&](Range units) { stop_at_reset(all, p.row[i], units); });
 }
 
-// Gradients of W, R and biases for some units, over every step.
-void weight_gradients(const Shared& all, Range units, float* work) {
+// Gradients of W, R and biases for some units, over every step of the block.
+void weight_gradients(const Shared& all, Range units, bool add, float* work) {
   const Layer& layer = *all.job.layer;
   const Kernels& kernels = layer.kernels;
   const Gradients& out = all.out;
@@ -127,41 +131,27 @@ void weight_gradients(const Shared& all, Range units, float* work) {
   const float* const* sums = all.sums_rows.data();
   const bool after = layer.cell == Cell::gru_after, before = layer.cell == Cell::gru_before;
   if (units.count() <= 0) return;
-  // Slot `first` and those behind it stand for gates, each one matrix of `gradient`.
-  const auto product = [&](i64 first, std::initializer_list<int> order,
-                           const std::vector<const float*>& right, i64 columns, float* gradient) {
-    if (!gradient) return;
-    Product products[4];
-    i64 count = 0;
-    for (int gate : order) {
-      products[count] = {(first + count) * layer.pad + units.first,
-                         gradient + (gate * width + units.first) * columns};
-      ++count;
-    }
-    kernels.gemm_tn(rows, sums, products, count, units.count(), right.data(), columns, work);
-  };
-  if (after || before) {
-    product(0, {2, 0, 1}, all.x, layer.inputs, out.dW);
-    if (after) {
-      product(1, {0, 1, 2}, all.h, width, out.dR);
-    } else {
-      product(1, {0, 1}, all.h, width, out.dR);
-      product(0, {2}, all.remembered, width, out.dR);
-    }
-  } else if (gates == 4) {
-    product(0, {0, 1, 2, 3}, all.x, layer.inputs, out.dW);
-    product(0, {0, 1, 2, 3}, all.h, width, out.dR);
-  } else {
-    product(0, {0}, all.x, layer.inputs, out.dW);
-    product(0, {0}, all.h, width, out.dR);
+  const auto of_W = [&](i64 gate) { return out.dW + (gate * width + units.first) * layer.inputs; };
+  const auto of_R = [&](i64 gate) { return out.dR + (gate * width + units.first) * width; };
+  const auto offset = [&](i64 slot) { return slot * layer.pad + units.first; };
+  const Right rights[] = {{all.x.data(), layer.inputs}, {all.h.data(), width},
+                          {all.remembered.data(), width}};
+  Product products[4];
+  for (i64 slot = 0; slot < gates; ++slot) {
+    const i64 gate = after || before ? (slot + 2) % 3 : slot;
+    products[slot] = {offset(slot), {of_W(gate), of_R(gate), nullptr}};
+    if (out.db)
+      kernels.column_sums(rows, sums, offset(slot), units.count(),
+                          out.db + gate * width + units.first);
   }
-  const auto bias = [&](i64 slot, float* gradient) {
-    kernels.column_sums(rows, sums, slot * layer.pad + units.first, units.count(),
-                        gradient + units.first);
-  };
-  for (i64 slot = 0; out.db && slot < gates; ++slot)
-    bias(slot, out.db + (after || before ? (slot + 2) % 3 : slot) * width);
-  if (after && out.dm) bias(3, out.dm);
+  // R of the candidate reads what the reset lets through, or is read by it.
+  if (before) products[0].into[2] = products[0].into[1];
+  if (after || before) products[0].into[1] = nullptr;
+  if (after) products[3] = {offset(3), {nullptr, of_R(2), nullptr}};
+  kernels.gemm_tn(rows, sums, products, after ? 4 : gates, units.count(), rights, before ? 3 : 2,
+                  add, work);
+  if (after && out.dm)
+    kernels.column_sums(rows, sums, offset(3), units.count(), out.dm + units.first);
 }
 
 // The steps of some rows, last to first.
@@ -175,59 +165,68 @@ void steps_back(const Shared& all, Range rows, Member& me) {
 void run_backward(const Sequence& job, const Gradients& out) {
   const Layer& layer = *job.layer;
   const Kernels& kernels = layer.kernels;
-  const i64 state = job.rows * layer.pad, steps = job.rows * job.steps;
+  const i64 state = job.rows * layer.pad;
   const Division division = divide(job.rows, job.steps, 3 * layer.bytes());
+  const int threads = division.threads;
   const std::size_t each = rounded(std::size_t(kernels.tn_work(4, layer.units)) * sizeof(float));
   const Buffer carried(std::size_t(3 * state + layer.units) * sizeof(float));
   float* dh = carried.floats();
-  // Every thread's work, and then the gradients of all sums, whose padding the kernels clear.
-  char* block = scratch(each * std::size_t(division.threads) +
-                        std::size_t(steps * layer.stride) * sizeof(float));
-  float* sums = reinterpret_cast<float*>(block + each * std::size_t(division.threads));
-  Shared all{job, out, sums, dh, dh + state, dh + 2 * state, dh + 3 * state,
-             {}, {}, {}, {}, {}};
+  // Blocks of rows whose gradients of sums stay in a cache until they have become gradients of
+  // weights.
+  const i64 blocks = division.by_rows ? (division.pieces + threads - 1) / threads : 1;
+  const i64 most = (job.rows + blocks - 1) / blocks;
+  // Every thread's work, and then the gradients of a block's sums, whose padding the kernels clear.
+  char* memory = scratch(each * std::size_t(threads) +
+                         std::size_t(most * job.steps * layer.stride) * sizeof(float));
+  float* sums = reinterpret_cast<float*>(memory + each * std::size_t(threads));
   for (i64 row = 0; row < job.rows; ++row) {
-    copy_or_clear(all.dh + row * layer.pad, out.dh ? out.dh + row * layer.units : nullptr,
+    copy_or_clear(dh + row * layer.pad, out.dh ? out.dh + row * layer.units : nullptr,
                   layer.units);
-    copy_or_clear(all.dc + row * layer.pad, out.dc ? out.dc + row * layer.units : nullptr,
+    copy_or_clear(dh + state + row * layer.pad, out.dc ? out.dc + row * layer.units : nullptr,
                   layer.units);
-    for (i64 t = 0; t < job.length(row); ++t) {
-      const i64 at = row * job.steps + t;
-      all.sums_rows.push_back(all.sums + at * layer.stride);
-      all.x.push_back(job.x + at * layer.inputs);
-      all.h.push_back(job.h_before(row, t, all.zeros));
-      if (layer.cell == Cell::gru_before)
-        all.remembered.push_back(job.gates + at * layer.stride + 3 * layer.pad);
-      if (out.dx) all.dx.push_back(out.dx + at * layer.inputs);
-    }
   }
-  if (division.by_rows)
-    divided(division.threads, division.pieces, [&](i64 piece, int) {
-      Member alone;
-      steps_back(all, part(job.rows, piece, division.pieces), alone);
+  for (i64 block = 0; block < blocks; ++block) {
+    const Range rows = part(job.rows, block, blocks);
+    Shared all{job, out, rows, sums, dh, dh + state, dh + 2 * state, dh + 3 * state};
+    for (i64 row = rows.first; row < rows.last; ++row)
+      for (i64 t = 0; t < job.length(row); ++t) {
+        const i64 at = row * job.steps + t;
+        all.sums_rows.push_back(all.sums_at(row, t));
+        all.x.push_back(job.x + at * layer.inputs);
+        all.h.push_back(job.h_before(row, t, all.zeros));
+        if (layer.cell == Cell::gru_before)
+          all.remembered.push_back(job.gates + at * layer.stride + 3 * layer.pad);
+        if (out.dx) all.dx.push_back(out.dx + at * layer.inputs);
+      }
+    if (division.by_rows)
+      divided(threads, threads, [&](i64 piece, int) {
+        Member alone;
+        const Range mine = part(rows.count(), piece, threads);
+        steps_back(all, {rows.first + mine.first, rows.first + mine.last}, alone);
+      });
+    else
+      together(threads, [&](Member& me) { steps_back(all, rows, me); });
+    // The right side is packed anew for every range of units: few of them, and none very narrow.
+    const i64 wide = threads > 1 ? (layer.units + 15) / 16 : 1;
+    const i64 ranges = wide < 4 * threads ? wide : 4 * threads;
+    divided(threads, ranges, [&](i64 index, int thread) {
+      weight_gradients(all, part(layer.units, index, ranges, kernels.width), block > 0,
+                       reinterpret_cast<float*>(memory + each * std::size_t(thread)));
     });
-  else
-    together(division.threads, [&](Member& me) { steps_back(all, {0, job.rows}, me); });
-  // The right side is packed anew for every range of units: few of them, and none very narrow.
-  const i64 blocks = division.threads > 1 ? (layer.units + 15) / 16 : 1;
-  const i64 ranges = blocks < 4 * division.threads ? blocks : 4 * division.threads;
-  divided(division.threads, ranges, [&](i64 index, int thread) {
-    weight_gradients(all, part(layer.units, index, ranges, kernels.width),
-                     reinterpret_cast<float*>(block + each * std::size_t(thread)));
-  });
-  const i64 groups = division.threads > 1 ? 4 * division.threads : 1;
-  if (out.dx)
-    divided(division.threads, groups, [&](i64 index, int) {
-      const Range mine = part(i64(all.sums_rows.size()), index, groups);
-      kernels.gemm(layer.W_back, mine.count(), all.sums_rows.data() + mine.first, 0,
-                   layer.W_back.count, nullptr, false, all.dx.data() + mine.first,
-                   layer.inputs);
-    });
+    const i64 groups = threads > 1 ? 4 * threads : 1;
+    if (out.dx)
+      divided(threads, groups, [&](i64 index, int) {
+        const Range mine = part(i64(all.sums_rows.size()), index, groups);
+        kernels.gemm(layer.W_back, mine.count(), all.sums_rows.data() + mine.first, 0,
+                     layer.W_back.count, nullptr, false, all.dx.data() + mine.first,
+                     layer.inputs);
+      });
+  }
   for (i64 row = 0; row < job.rows; ++row) {
-    std::memcpy(out.dh0 + row * layer.units, all.dh + row * layer.pad,
+    std::memcpy(out.dh0 + row * layer.units, dh + row * layer.pad,
                 std::size_t(layer.units) * sizeof(float));
     if (out.dc0)
-      std::memcpy(out.dc0 + row * layer.units, all.dc + row * layer.pad,
+      std::memcpy(out.dc0 + row * layer.units, dh + state + row * layer.pad,
                   std::size_t(layer.units) * sizeof(float));
   }
 }

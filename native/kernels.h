@@ -54,10 +54,19 @@ struct StepRows {
   bool save;            // leave in `gates` what backward needs and `record` shows
 };
 
-// Columns of the left side of a product over rows, and where their sums go: C (n, m).
+// The right side of a product over rows, `columns` wide.
+struct Right {
+  const float* const* rows;
+  i64 columns;
+};
+
+constexpr int most_rights = 3;
+
+// Columns of the left side of a product over rows, and where the products with each right side
+// go: (n, columns), or null.
 struct Product {
   i64 offset;
-  float* C;
+  float* into[most_rights];
 };
 
 // The rows of one step backward. `dh` and `dc` come with the gradient from later steps.
@@ -85,10 +94,10 @@ struct Kernels {
   // out[row][column] = bias + sum over k of a[row][k] * panel[k][column], or += with `add`.
   void (*gemm)(const Panels&, i64 rows, const float* const* a, i64 first, i64 last,
                const float* bias, bool add, float* const* out, i64 columns);
-  // C[n][m] = sum over rows of a[row][offset + n] * b[row][m], for each product. Columns of `a` are
-  // read up to a whole vector. `work` holds `tn_work(count, n)` floats.
+  // into[n][m] = sum over rows of a[row][offset + n] * right[row][m], or += with `add`, for each
+  // product and right side. `work` holds `tn_work(count, n)` floats.
   void (*gemm_tn)(i64 rows, const float* const* a, const Product* products, i64 count, i64 n,
-                  const float* const* b, i64 m, float* work);
+                  const Right* rights, i64 right_count, bool add, float* work);
   i64 (*tn_work)(i64 count, i64 n);
   // out[n] += sum over rows of a[row][offset + n].
   void (*column_sums)(i64 rows, const float* const* a, i64 offset, i64 n, float* out);

@@ -124,17 +124,18 @@ const float* Sequence::c_before(i64 row, i64 t, const float* zeros) const {
 }
 
 Division divide(i64 rows, i64 steps, i64 weight_bytes) {
-  const i64 most = threads();
   // A thread is worth waking for some tens of microseconds of work.
   const double work = double(rows) * double(steps) * double(weight_bytes);
-  if (most <= 1 || rows < 1 || work < 2e6) return {1, true, 1, rows};
+  const i64 most = work < 2e6 ? 1 : threads();
+  if (rows < 1) return {1, true, 1, rows};
   // Few rows of a large model: reading its weights takes the time, so each thread reads a part.
   const bool large = weight_bytes >= (1 << 20);
-  if (large && rows < most * 6) return {int(most), false, 1, rows};
+  if (most > 1 && large && rows < most * 6) return {int(most), false, 1, rows};
   const i64 members = rows < most ? rows : most;
-  // Pieces of some two dozen rows use a panel well; up to four a thread even out their speeds.
-  const i64 share = rows / (members * 24);
-  const i64 pieces = members * (share < 1 ? 1 : share > 4 ? 4 : share);
+  // Pieces of some two dozen rows use a panel well, even out the speeds of threads, and keep what a
+  // step touches near; a large model's weights are read anew for each.
+  const i64 share = rows / (members * 24), enough = large ? most > 1 ? 4 : 1 : share;
+  const i64 pieces = members * (share < 1 ? 1 : share < enough ? share : enough);
   return {int(members), true, pieces, (rows + pieces - 1) / pieces};
 }
 
