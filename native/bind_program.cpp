@@ -5,20 +5,38 @@
 namespace statewise {
 
 nb::object NamedProgram::step(nb::handle x, nb::handle arrays, nb::handle position) {
-  return plain(x, arrays, position, false);
+  Done done;
+  if (!plain(x, arrays, position, false, done)) return nb::none();
+  return nb::make_tuple(done.y, done.fields, done.position);
 }
 
-nb::object NamedProgram::unroll(nb::handle x, nb::handle arrays, nb::handle position) {
-  return plain(x, arrays, position, true);
+// A step, or a whole sequence without masks, from a state that this program made to the next one.
+nb::object NamedProgram::advance(nb::handle x, nb::handle state, bool sequence) {
+  static PyObject* const arrays = PyUnicode_InternFromString("_arrays");
+  static PyObject* const position = PyUnicode_InternFromString("_position");
+  static PyObject* const origin = PyUnicode_InternFromString("origin");
+  const auto of = [&](PyObject* name) {
+    return nb::steal(PyObject_GetAttr(state.ptr(), name));
+  };
+  PyTypeObject* const type = reinterpret_cast<PyTypeObject*>(state_.ptr());
+  if (!type || Py_TYPE(state.ptr()) != type || of(origin).ptr() != origin_.ptr())
+    return nb::none();
+  Done done;
+  if (!plain(x, of(arrays), of(position), sequence, done)) return nb::none();
+  nb::object after = nb::steal(type->tp_alloc(type, 0));
+  if (!after || PyObject_SetAttr(after.ptr(), arrays, done.fields.ptr()) ||
+      PyObject_SetAttr(after.ptr(), position, done.position.ptr()) ||
+      PyObject_SetAttr(after.ptr(), origin, origin_.ptr()))
+    throw nb::python_error();
+  return nb::make_tuple(done.y, after);
 }
 
-// A step, or a whole sequence without masks. None where anything is not plainly as expected: the
-// caller then takes the way that explains.
-nb::object NamedProgram::plain(nb::handle x, nb::handle arrays, nb::handle position,
-                               bool sequence) {
+// False where anything is not plainly as expected: the caller then takes the way that explains.
+bool NamedProgram::plain(nb::handle x, nb::handle arrays, nb::handle position, bool sequence,
+                         Done& done) {
   if (!fits(position.ptr(), NPY_INT64, {-1}) || !PyDict_CheckExact(arrays.ptr()) ||
       std::size_t(PyDict_Size(arrays.ptr())) != fields_.size())
-    return nb::none();
+    return false;
   StepJob job{};
   const i64 rows = job.rows = length(position, 0);
   const int type = program.embeds ? NPY_INT64 : NPY_FLOAT32;
@@ -26,11 +44,11 @@ nb::object NamedProgram::plain(nb::handle x, nb::handle arrays, nb::handle posit
       program.embeds ? sequence ? fits(x.ptr(), type, {rows, -1}) : fits(x.ptr(), type, {rows})
       : sequence     ? fits(x.ptr(), type, {rows, -1, program.inputs})
                      : fits(x.ptr(), type, {rows, program.inputs});
-  if (!shaped) return nb::none();
+  if (!shaped) return false;
   const i64 steps = sequence ? length(x, 1) : 1;
   if (program.embeds) {
     job.tokens = data<i64>(x.ptr());
-    if (!tokens_fit(job.tokens, rows * steps)) return nb::none();
+    if (!tokens_fit(job.tokens, rows * steps)) return false;
   } else {
     job.x = data<float>(x.ptr());
   }
@@ -43,9 +61,9 @@ nb::object NamedProgram::plain(nb::handle x, nb::handle arrays, nb::handle posit
   }
   for (const Field& field : fields_) {
     PyObject* before = PyDict_GetItem(arrays.ptr(), field.name.ptr());
-    if (!before) return nb::none();
+    if (!before) return false;
     if (field.layer != carried && !fits(before, NPY_FLOAT32, {rows, field_width(field)}))
-      return nb::none();
+      return false;
   }
   nb::dict after;
   const float* remembered = nullptr;
@@ -91,7 +109,8 @@ nb::object NamedProgram::plain(nb::handle x, nb::handle arrays, nb::handle posit
     run(double(rows), [&] { program.step(job); });
   }
   if (remembers) remember(job.y, rows, steps, nullptr, remembered, remembers);
-  return nb::make_tuple(y, after, moved);
+  done = {y, after, moved};
+  return true;
 }
 
 namespace {
@@ -242,8 +261,9 @@ void bind_program(nb::module_& module) {
       .def_prop_ro("slot_floats", &NamedProgram::slot_floats)
       .def("step", &NamedProgram::step, nb::arg("x").none(), nb::arg("arrays").none(),
            nb::arg("position").none())
-      .def("unroll", &NamedProgram::unroll, nb::arg("x").none(), nb::arg("arrays").none(),
-           nb::arg("position").none())
+      .def("make_states", &NamedProgram::make_states, nb::arg("type"), nb::arg("origin"))
+      .def("advance", &NamedProgram::advance, nb::arg("x").none(), nb::arg("state").none(),
+           nb::arg("sequence"))
       .def("sample", &NamedProgram::sample, nb::arg("noise").none(), nb::arg("arrays").none())
       .def("call", &NamedProgram::call, nb::arg("x"), nb::arg("arrays"), nb::arg("initial").none(),
            nb::arg("reset").none(), nb::arg("lengths").none())

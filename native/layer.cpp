@@ -128,9 +128,11 @@ Division divide(i64 rows, i64 steps, i64 weight_bytes) {
   const double work = double(rows) * double(steps) * double(weight_bytes);
   const i64 most = work < 2e6 ? 1 : threads();
   if (rows < 1) return {1, true, 1, rows};
-  // Few rows of a large model: reading its weights takes the time, so each thread reads a part.
+  // Reading the weights takes the time where rows are few and the model is large, or one row is not
+  // enough for all threads: each thread reads a part.
   const bool large = weight_bytes >= (1 << 20);
-  if (most > 1 && large && rows < most * 6) return {int(most), false, 1, rows};
+  const bool by_units = large ? rows < most * 6 : weight_bytes >= (3 << 16) && rows < most;
+  if (most > 1 && by_units) return {int(most), false, 1, rows};
   const i64 members = rows < most ? rows : most;
   // Pieces of some two dozen rows use a panel well, even out the speeds of threads, and keep what a
   // step touches near; a large model's weights are read anew for each.

@@ -7,7 +7,7 @@
 
 namespace statewise {
 
-constexpr double worth_releasing = 1 << 17;  // bytes of weights: some microseconds of work
+constexpr double worth_releasing = 1 << 20;  // bytes of weights: ten microseconds of work
 
 // A program with the names of its state fields, in order.
 class NamedProgram {
@@ -40,8 +40,13 @@ class NamedProgram {
   void add_carried(nb::object name) { fields_.push_back({name, carried, false}); }
   void add_output(nb::object name) { fields_.push_back({name, output, false}); }
 
+  void make_states(nb::object type, nb::object origin) {
+    state_ = std::move(type);
+    origin_ = std::move(origin);
+  }
+
   nb::object step(nb::handle x, nb::handle arrays, nb::handle position);
-  nb::object unroll(nb::handle x, nb::handle arrays, nb::handle position);
+  nb::object advance(nb::handle x, nb::handle state, bool sequence);
   nb::object sample(nb::handle noise, nb::handle arrays);
   nb::object call(nb::handle x, nb::handle arrays, nb::handle initial, nb::handle reset,
                   nb::handle lengths);
@@ -65,7 +70,10 @@ class NamedProgram {
     return true;
   }
 
-  nb::object plain(nb::handle x, nb::handle arrays, nb::handle position, bool sequence);
+  struct Done {
+    nb::object y, fields, position;
+  };
+  bool plain(nb::handle x, nb::handle arrays, nb::handle position, bool sequence, Done& done);
 
   // Each row's last output, or what was remembered before where it has no step.
   void remember(const float* y, i64 rows, i64 steps, const i64* lengths, const float* before,
@@ -93,6 +101,7 @@ class NamedProgram {
     return field.layer >= 0 ? units_[std::size_t(field.layer)] : program.width;
   }
 
+  nb::object state_, origin_;  // the class of states, and what they say of where they come from
   std::vector<Field> fields_;
   std::vector<i64> units_;
 };

@@ -61,6 +61,8 @@ class Model:
             program, params, np.zeros((), dtypes.pop()), self._origin, half=weights == "bfloat16"
         )
         self._packed = self._executor.packed
+        if self._packed is not None:
+            self._packed.make_states(State, self._origin)
         self._begun: State | None = None  # the initial state last asked for
 
     @property
@@ -84,18 +86,20 @@ class Model:
     ) -> tuple[np.ndarray, State]:
         """Run over a batch of sequences, see `statewise.nn.Model.forward`."""
         if self._packed is not None and reset is None and lengths is None and initial is None:
-            done = self._plainly(self._packed.unroll, x, state)
+            done = self._packed.advance(x, self._begin(x) if state is None else state, True)
             if done is not None:
-                return done
+                return done  # type: ignore[no-any-return]
         y, after, _ = self._executor.unroll(x, state, reset, lengths, initial)
         return y, after
 
     def step(self, x: np.ndarray, state: State | None = None) -> tuple[np.ndarray, State]:
         """Run one step, x (B, features) or (B,) tokens -> y (B, O) and the new state."""
         if self._packed is not None:
-            done = self._plainly(self._packed.step, x, state)
+            # one call for a state that this model made, which has been checked; the kernel looks at
+            # shapes and dtypes, and gives None where something needs a closer look
+            done = self._packed.advance(x, self._begin(x) if state is None else state, False)
             if done is not None:
-                return done
+                return done  # type: ignore[no-any-return]
         return self._executor.step(x, state)
 
     def sample(self, noise: np.ndarray, state: State) -> tuple[np.ndarray, Callable[[int], State]]:
@@ -145,22 +149,13 @@ class Model:
             states.append(state)
         return tokens, states.__getitem__
 
-    def _plainly(
-        self, run: Callable[..., Any], x: np.ndarray, state: State | None
-    ) -> tuple[np.ndarray, State] | None:
-        """One kernel call for a state that this model made, which has been checked. The kernel
-        looks at shapes and dtypes; None where something needs a closer look.
-        """
-        if state is None:
-            state = self._begun
-            if type(x) is not np.ndarray or x.ndim == 0:
-                return None
-            if state is None or state.batch != x.shape[0]:
-                state = self._begun = self._executor.initial_state(x.shape[0]).clone()
-        elif type(state) is not State or state.origin is not self._origin:
+    def _begin(self, x: Any) -> State | None:
+        """The initial state of as many rows as x has, if it has any."""
+        if type(x) is not np.ndarray or x.ndim == 0:
             return None
-        done = run(x, state._arrays, state._position)
-        return None if done is None else (done[0], State._made(done[1], done[2], self._origin))
+        if self._begun is None or self._begun.batch != x.shape[0]:
+            self._begun = self._executor.initial_state(x.shape[0]).clone()
+        return self._begun
 
     def trace(
         self,
