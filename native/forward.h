@@ -15,8 +15,9 @@ INLINE void from_inputs(const CellWeights& w, const StepRows& rows, i64 i, int m
 static void lstm(const CellWeights& w, const StepRows& rows, i64 first, i64 last) {
   constexpr int step = tile_rows(4);
   vf sums[step * 4];
-  for (i64 p = first; p < last; ++p)
+  for (i64 turn = first; turn < last; ++turn)
     for (i64 i = 0; i < rows.count; i += step) {
+      const i64 p = rows.back ? first + last - 1 - turn : turn;
       const int m = int(least(step, rows.count - i));
       from_inputs(w, rows, i, m, p, sums);
       find_tile(w.R, m)(sums, rows.h + i, panel(w.R, p), w.units);
@@ -41,8 +42,9 @@ static void lstm(const CellWeights& w, const StepRows& rows, i64 first, i64 last
 static void gru_after(const CellWeights& w, const StepRows& rows, i64 first, i64 last) {
   constexpr int step = tile_rows(3);
   vf ahead[step * 3], sums[step * 3];
-  for (i64 p = first; p < last; ++p)
+  for (i64 turn = first; turn < last; ++turn)
     for (i64 i = 0; i < rows.count; i += step) {
+      const i64 p = rows.back ? first + last - 1 - turn : turn;
       const int m = int(least(step, rows.count - i));
       const i64 unit = p * V, n = w.units - unit;
       from_inputs(w, rows, i, m, p, ahead);  // n r z
@@ -74,8 +76,9 @@ static void gru_after(const CellWeights& w, const StepRows& rows, i64 first, i64
 static void gru_before_gates(const CellWeights& w, const StepRows& rows, i64 first, i64 last) {
   constexpr int step = tile_rows(3);
   vf ahead[step * 3], sums[step * 2];
-  for (i64 p = first; p < last; ++p)
+  for (i64 turn = first; turn < last; ++turn)
     for (i64 i = 0; i < rows.count; i += step) {
+      const i64 p = rows.back ? first + last - 1 - turn : turn;
       const int m = int(least(step, rows.count - i));
       const i64 unit = p * V, n = w.units - unit;
       from_inputs(w, rows, i, m, p, ahead);  // n r z
@@ -102,8 +105,9 @@ static void gru_before_gates(const CellWeights& w, const StepRows& rows, i64 fir
 static void gru_before_candidate(const CellWeights& w, const StepRows& rows, i64 first, i64 last) {
   constexpr int step = tile_rows(1);
   vf sums[step];
-  for (i64 p = first; p < last; ++p)
+  for (i64 turn = first; turn < last; ++turn)
     for (i64 i = 0; i < rows.count; i += step) {
+      const i64 p = rows.back ? first + last - 1 - turn : turn;
       const int m = int(least(step, rows.count - i));
       const i64 unit = p * V, n = w.units - unit;
       for (int r = 0; r < m; ++r) sums[r] = load(rows.gates[i + r] + unit);
@@ -121,8 +125,9 @@ static void gru_before_candidate(const CellWeights& w, const StepRows& rows, i64
 static void elman(const CellWeights& w, const StepRows& rows, i64 first, i64 last) {
   const int step = tile_rows(int(w.R.vectors));
   vf sums[most_rows * 4];
-  for (i64 p = first; p < last; ++p)
+  for (i64 turn = first; turn < last; ++turn)
     for (i64 i = 0; i < rows.count; i += step) {
+      const i64 p = rows.back ? first + last - 1 - turn : turn;
       const int m = int(least(step, rows.count - i));
       from_inputs(w, rows, i, m, p, sums);
       find_tile(w.R, m)(sums, rows.h + i, panel(w.R, p), w.units);

@@ -52,6 +52,8 @@ struct StepRows {
   float* const* c_out;  // may be c itself
   float* const* rh;     // GRU before: r h, every unit of it
   bool save;            // leave in `gates` what backward needs and `record` shows
+  bool back;            // read the panels last to first, which steps take in turns: what the step
+                        // before has read last is in the cache still
 };
 
 // The right side of a product over rows, `columns` wide.

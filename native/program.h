@@ -1,6 +1,7 @@
 // A whole model: embedding or vector input, layers, linear output.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <vector>
 
@@ -80,7 +81,7 @@ class Program {
   struct StepWork;
   struct CallWork;
   void add(Block block);
-  void step_rows(const StepJob& job, StepWork work, Range rows, Member& me) const;
+  void step_rows(const StepJob& job, StepWork work, Range rows, bool back, Member& me) const;
   void call_rows(const CallJob& job, const CallWork& work, Range rows) const;
   void call_team(const CallJob& job, const CallWork& work, Member& me) const;
 
@@ -92,6 +93,7 @@ class Program {
   i64 embedded_ = 0;    // width of a token's vector
   i64 last_width_ = 0;  // of what enters the linear output
   double weight_bytes_ = 0;
+  mutable std::atomic<unsigned> steps_{0};
 };
 
 }  // namespace statewise

@@ -35,6 +35,7 @@ struct Program::StepWork {
 void Program::step(const StepJob& job) const {
   if (!job.rows) return;
   const Division division = divide(job.rows, 1, i64(weight_bytes_));
+  const bool back = steps_.fetch_add(1, std::memory_order_relaxed) % 2;
   // Every thread has memory for its rows.
   Arena measure;
   StepWork(measure, *this, division.most);
@@ -47,7 +48,7 @@ void Program::step(const StepJob& job) const {
   if (division.by_rows) {
     divided(division.threads, division.pieces, [&](i64 piece, int thread) {
       Member alone;
-      step_rows(job, memory(thread), part(job.rows, piece, division.pieces), alone);
+      step_rows(job, memory(thread), part(job.rows, piece, division.pieces), back, alone);
     });
     return;
   }
@@ -59,11 +60,12 @@ void Program::step(const StepJob& job) const {
     work.second = shared.second;
     work.gates = shared.gates;
     work.rh = shared.rh;
-    step_rows(job, work, {0, job.rows}, me);
+    step_rows(job, work, {0, job.rows}, back, me);
   });
 }
 
-void Program::step_rows(const StepJob& job, StepWork work, Range rows, Member& me) const {
+void Program::step_rows(const StepJob& job, StepWork work, Range rows, bool back,
+                        Member& me) const {
   const i64 count = rows.count();
   const auto each_row = [&](auto run) {
     me.each(count, 1, [&](Range mine) {
@@ -99,7 +101,7 @@ void Program::step_rows(const StepJob& job, StepWork work, Range rows, Member& m
         work.rh_rows[i] = work.rh + i * layer.pad;
       }
       layer.step({count, work.x, work.h, work.c, work.gates_rows, work.h_out, work.c_out,
-                  work.rh_rows, false},
+                  work.rh_rows, false, back},
                  me);
       if (waits)
         each_row([&](i64 i) {

@@ -135,7 +135,7 @@ void forward(const Sequence& job, Range rows, Member& me, char* own, char* share
       }
       if (!count) break;
       layer.step({count, products_ahead ? nullptr : work.x, work.h, work.c_in, work.gates,
-                  work.h_out, work.c_out, work.rh, job.gates != nullptr},
+                  work.h_out, work.c_out, work.rh, job.gates != nullptr, t % 2 == 1},
                  me);
     }
   }
