@@ -40,8 +40,8 @@ nb::tuple forward_of(const Layer& layer, nb::handle x, nb::handle h0, nb::handle
   nb::object y = kept_floats({job.rows, job.steps, layer.units});
   nb::object h = new_floats({job.rows, layer.units});
   nb::object c = lstm ? new_floats({job.rows, layer.units}) : nb::none();
-  nb::object gates = save ? kept_floats({job.rows * job.steps, layer.stride}) : nb::none();
-  nb::object cells = save && lstm ? kept_floats({job.rows, job.steps, layer.units}) : nb::none();
+  nb::object gates = save ? kept_floats({job.steps, job.rows, layer.stride}) : nb::none();
+  nb::object cells = save && lstm ? kept_floats({job.steps, job.rows, layer.units}) : nb::none();
   job.y = data<float>(y.ptr());
   job.h = data<float>(h.ptr());
   if (lstm) job.c = data<float>(c.ptr());
@@ -64,8 +64,8 @@ nb::tuple backward_of(const Layer& layer, nb::handle x, nb::handle h0, nb::handl
   const i64 rows = job.rows, steps = job.steps, units = layer.units;
   const bool lstm = layer.cell == Cell::lstm;
   job.y = const_cast<float*>(floats(y, "y", {rows, steps, units}));
-  job.gates = const_cast<float*>(floats(gates, "gates", {rows * steps, layer.stride}));
-  if (lstm) job.cells = const_cast<float*>(floats(cells, "cells", {rows, steps, units}));
+  job.gates = const_cast<float*>(floats(gates, "gates", {steps, rows, layer.stride}));
+  if (lstm) job.cells = const_cast<float*>(floats(cells, "cells", {steps, rows, units}));
   Gradients out{};
   out.dy = optional_floats(dy, "dy", {rows, steps, units});
   out.dh = optional_floats(dh, "dh", {rows, units});

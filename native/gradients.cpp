@@ -15,14 +15,14 @@ struct Shared {
   const Sequence& job;
   const Gradients& out;
   const Range rows;
-  float* sums;  // (rows * steps, stride) of the block: gradients of the gates' sums
+  float* sums;  // (steps, rows of the block, stride): gradients of the gates' sums
   float *dh, *dc, *drh;  // (rows, pad) of all
   const float* zeros;
   std::vector<const float*> sums_rows{}, x{}, h{}, remembered{};
   std::vector<float*> dx{};
 
   float* sums_at(i64 row, i64 t) const {
-    return sums + ((row - rows.first) * job.steps + t) * job.layer->stride;
+    return sums + (t * rows.count() + row - rows.first) * job.layer->stride;
   }
 };
 
@@ -69,14 +69,14 @@ void step_back(const Shared& all, StepPointers& p, i64 t, Range rows, Member& me
     p.dy[count] = all.out.dy ? all.out.dy + at * layer.units : nullptr;
     p.dh[count] = all.dh + row * layer.pad;
     p.dc[count] = all.dc + row * layer.pad;
-    p.saved[count] = job.gates + at * layer.stride;
+    p.saved[count] = job.gates_at(row, t);
     p.h[count] = job.y + at * layer.units;
     p.gates[count] = all.sums_at(row, t);
     p.h_before[count] = job.h_before(row, t, all.zeros);
     p.drh_out[count] = all.drh + row * layer.pad;
     p.drh[count] = p.drh_out[count];
     if (layer.cell == Cell::lstm) {
-      p.c[count] = job.cells + at * layer.units;
+      p.c[count] = job.cells_at(row, t);
       p.c_before[count] = job.c_before(row, t, all.zeros);
     }
     ++count;
@@ -188,14 +188,17 @@ void run_backward(const Sequence& job, const Gradients& out) {
   for (i64 block = 0; block < blocks; ++block) {
     const Range rows = part(job.rows, block, blocks);
     Shared all{job, out, rows, sums, dh, dh + state, dh + 2 * state, dh + 3 * state};
-    for (i64 row = rows.first; row < rows.last; ++row)
-      for (i64 t = 0; t < job.length(row); ++t) {
+    const std::size_t most_steps = std::size_t(rows.count() * job.steps);
+    for (auto* pointers : {&all.sums_rows, &all.x, &all.h}) pointers->reserve(most_steps);
+    for (i64 t = 0; t < job.steps; ++t)
+      for (i64 row = rows.first; row < rows.last; ++row) {
+        if (t >= job.length(row)) continue;
         const i64 at = row * job.steps + t;
         all.sums_rows.push_back(all.sums_at(row, t));
         all.x.push_back(job.x + at * layer.inputs);
         all.h.push_back(job.h_before(row, t, all.zeros));
         if (layer.cell == Cell::gru_before)
-          all.remembered.push_back(job.gates + at * layer.stride + 3 * layer.pad);
+          all.remembered.push_back(job.gates_at(row, t) + 3 * layer.pad);
         if (out.dx) all.dx.push_back(out.dx + at * layer.inputs);
       }
     if (division.by_rows)

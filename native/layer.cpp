@@ -120,7 +120,7 @@ const float* Sequence::h_before(i64 row, i64 t, const float* zeros) const {
 const float* Sequence::c_before(i64 row, i64 t, const float* zeros) const {
   const i64 units = layer->units;
   if (resets(row, t)) return c_init ? c_init + row * units : zeros;
-  return t ? cells + (row * steps + t - 1) * units : c0 + row * units;
+  return t ? cells_at(row, t - 1) : c0 + row * units;
 }
 
 Division divide(i64 rows, i64 steps, i64 weight_bytes) {

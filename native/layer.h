@@ -61,11 +61,14 @@ struct Sequence {
   const i64* lengths;       // (rows), or null
   float* y;                 // (rows, steps, units): every h, zero where padded
   float *h, *c;             // (rows, units): after each row's last step
-  float* gates;             // (rows * steps, stride): saved for backward, or null
-  float* cells;             // (rows, steps, units): every c, with `gates` for LSTM
+  // Saved for backward, or null; all rows of a step lie side by side, as they are used.
+  float* gates;             // (steps, rows, stride)
+  float* cells;             // (steps, rows, units): every c, with `gates` for LSTM
 
   i64 length(i64 row) const { return lengths ? lengths[row] : steps; }
   bool resets(i64 row, i64 t) const { return reset && reset[row * steps + t]; }
+  float* gates_at(i64 row, i64 t) const { return gates + (t * rows + row) * layer->stride; }
+  float* cells_at(i64 row, i64 t) const { return cells + (t * rows + row) * layer->units; }
   const float* h_before(i64 row, i64 t, const float* zeros) const;
   const float* c_before(i64 row, i64 t, const float* zeros) const;
 };

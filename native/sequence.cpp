@@ -61,7 +61,7 @@ void finish(const Sequence& job, const Activations& kept, Range rows, Range unit
     copy(job.h + row * width, length ? job.y + last * width : job.h0 + row * width, units);
     if (job.layer->cell == Cell::lstm) {
       const float* c = !length ? job.c0 + row * width
-                       : job.cells ? job.cells + last * width
+                       : job.cells ? job.cells_at(row, length - 1)
                                    : kept.c + (row - rows.first) * width;
       copy(job.c + row * width, c, units);
     }
@@ -101,7 +101,7 @@ void forward(const Sequence& job, Range rows, Member& me, char* own, char* share
   for (i64 start = 0; start < job.steps; start += ahead) {
     const i64 stop = start + ahead < job.steps ? start + ahead : job.steps;
     const auto gates_row = [&](i64 row, i64 t) {
-      return job.gates ? job.gates + (row * job.steps + t) * layer.stride
+      return job.gates ? job.gates_at(row, t)
                        : kept.ahead + ((row - rows.first) * ahead + t - start) * layer.stride;
     };
     if (products_ahead) {
@@ -128,7 +128,7 @@ void forward(const Sequence& job, Range rows, Member& me, char* own, char* share
           float* c = kept.c + (row - rows.first) * units;
           work.c_in[count] =
               job.cells || !t || job.resets(row, t) ? job.c_before(row, t, work.zeros) : c;
-          work.c_out[count] = job.cells ? job.cells + (row * job.steps + t) * units : c;
+          work.c_out[count] = job.cells ? job.cells_at(row, t) : c;
         }
         work.rh[count] = kept.rh + (row - rows.first) * layer.pad;
         ++count;

@@ -116,9 +116,9 @@ def seen(cell: Cell, y: Array, gates: Array, cells: Array | None = None) -> Seen
     """
     rows, steps, units = y.shape
     slots = 1 if type(cell) is Elman else 4
-    saved = gates.reshape((rows, steps, slots, gates.shape[1] // slots))
+    saved = gates.reshape((steps, rows, slots, gates.shape[2] // slots)).swapaxes(0, 1)
     views = {name: saved[:, :, slot, :units] for name, slot in _SAVED[type(cell)].items()}
-    return {**views, "h": y} if cells is None else {**views, "c": cells, "h": y}
+    return {**views, "h": y} if cells is None else {**views, "c": cells.swapaxes(0, 1), "h": y}
 
 
 def stride(name: str, units: int) -> int:

@@ -112,8 +112,8 @@ def _(
         return x.new_empty(0)
 
     y = x.new_empty((rows, steps, units))
-    gates = x.new_empty((rows * steps, kernels.stride(kernel, units))) if save else nothing()
-    cells = torch.empty_like(y) if save and c is not None else nothing()
+    gates = x.new_empty((steps, rows, kernels.stride(kernel, units))) if save else nothing()
+    cells = x.new_empty((steps, rows, units)) if save and c is not None else nothing()
     last = nothing() if c is None else torch.empty_like(h)
     return y, torch.empty_like(h), last, gates, cells
 
