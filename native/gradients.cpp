@@ -166,7 +166,7 @@ void run_backward(const Sequence& job, const Gradients& out) {
   const Layer& layer = *job.layer;
   const Kernels& kernels = layer.kernels;
   const i64 state = job.rows * layer.pad;
-  const Division division = divide(job.rows, job.steps, 3 * layer.bytes());
+  const Division division = divide(job.rows, 3 * job.steps, layer.bytes());
   const int threads = division.threads;
   const std::size_t each = rounded(std::size_t(kernels.tn_work(4, layer.units)) * sizeof(float));
   const Buffer carried(std::size_t(3 * state + layer.units) * sizeof(float));

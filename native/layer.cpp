@@ -135,9 +135,9 @@ Division divide(i64 rows, i64 steps, i64 weight_bytes) {
   if (most > 1 && by_units) return {int(most), false, 1, rows};
   const i64 members = rows < most ? rows : most;
   // Pieces of some two dozen rows use a panel well, even out the speeds of threads, and keep what a
-  // step touches near; a large model's weights are read anew for each.
-  const i64 share = rows / (members * 24), enough = large ? most > 1 ? 4 : 1 : share;
-  const i64 pieces = members * (share < 1 ? 1 : share < enough ? share : enough);
+  // step touches near. A large model's weights are read from afar for each piece, so there are fewer.
+  const i64 share = rows / (members * (large ? 64 : 24));
+  const i64 pieces = members * (share < 1 ? 1 : share);
   return {int(members), true, pieces, (rows + pieces - 1) / pieces};
 }
 

@@ -91,7 +91,7 @@ struct Division {
   i64 pieces = 1;  // of rows
   i64 most = 0;    // rows of the largest piece, all of them by unit blocks
 };
-Division divide(i64 rows, i64 steps, i64 weight_bytes);
+Division divide(i64 rows, i64 steps, i64 weight_bytes);  // read at each step
 
 // Memory for so many rows of a sequence or one less: what each member has, and what they share.
 struct ForwardBytes {
