@@ -259,3 +259,24 @@ def test_the_result_does_not_depend_on_grad_mode(x):
             z, other = model(x)
         np.testing.assert_allclose(y.detach().numpy(), z.numpy(), rtol=1e-6, atol=1e-7)
         assert state.allclose(other)
+
+
+@pytest.mark.parametrize("cell", [sw.LSTM(5), sw.GRU(5), sw.GRU(5, reset="before"), sw.Elman(5)])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        torch.sum,  # its gradient is one number for all, expanded
+        lambda y: y.sum(dim=(0, 1)) @ torch.arange(5.0),  # one vector, expanded
+        lambda y: (y.transpose(0, 1) * torch.arange(60.0).reshape(4, 3, 5)).sum(),
+        lambda y: y[..., ::2].square().sum(),
+        lambda y: y[:, -1].square().sum(),
+    ],
+)
+def test_gradients_of_outputs_in_any_layout(cell, loss):
+    found = []
+    for executor in ("auto", "reference"):
+        model = sw.nn.Model(sw.Architecture(sw.Vector(2), [cell]), executor=executor)
+        loss(model(torch.ones(3, 4, 2))[0]).backward()
+        found.append([p.grad for p in model.parameters()])
+    for own, expected in zip(*found, strict=True):
+        torch.testing.assert_close(own, expected, rtol=1e-5, atol=1e-5)
