@@ -57,6 +57,21 @@ void stop_at_reset(const Shared& all, i64 row, Range units) {
   if (all.job.layer->cell == Cell::lstm) stop(all.dc, all.out.dc_init);
 }
 
+// What a step will read, to the second-level cache: it comes in another order than it was written.
+// Inlined always, or GCC leaves out a function that only prefetches.
+__attribute__((always_inline)) inline void ask_for(const Shared& all, i64 t, Range rows) {
+  const Sequence& job = all.job;
+  const i64 units = job.layer->units;
+  const auto fetch = [](const float* from, i64 floats) {
+    for (i64 i = 0; i < floats; i += i64(alignment / sizeof(float)))
+      __builtin_prefetch(from + i, 0, 2);
+  };
+  fetch(job.gates_at(rows.first, t), rows.count() * job.layer->stride);
+  if (job.cells && t) fetch(job.cells_at(rows.first, t - 1), rows.count() * units);
+  for (i64 row = rows.first; all.out.dy && row < rows.last; ++row)
+    fetch(all.out.dy + (row * job.steps + t) * units, units);
+}
+
 void step_back(const Shared& all, StepPointers& p, i64 t, Range rows, Member& me) {
   const Sequence& job = all.job;
   const Layer& layer = *job.layer;
@@ -96,6 +111,7 @@ void step_back(const Shared& all, StepPointers& p, i64 t, Range rows, Member& me
                    layer.units);
     });
   };
+  if (t > 0 && !me.team) ask_for(all, t - 1, rows);
   switch (layer.cell) {
     case Cell::lstm:
       pointwise(kernels.lstm_back);
@@ -154,83 +170,95 @@ void weight_gradients(const Shared& all, Range units, bool add, float* work) {
     kernels.column_sums(rows, sums, offset(3), units.count(), out.dm + units.first);
 }
 
+// Pointers of every step, as they lie in memory.
+void gather(Shared& all) {
+  const Sequence& job = all.job;
+  const Layer& layer = *job.layer;
+  const std::size_t most = std::size_t(all.rows.count() * job.steps);
+  for (auto* pointers : {&all.sums_rows, &all.x, &all.h}) pointers->reserve(most);
+  for (i64 t = 0; t < job.steps; ++t)
+    for (i64 row = all.rows.first; row < all.rows.last; ++row) {
+      if (t >= job.length(row)) continue;
+      const i64 at = row * job.steps + t;
+      all.sums_rows.push_back(all.sums_at(row, t));
+      all.x.push_back(job.x + at * layer.inputs);
+      all.h.push_back(job.h_before(row, t, all.zeros));
+      if (layer.cell == Cell::gru_before)
+        all.remembered.push_back(job.gates_at(row, t) + 3 * layer.pad);
+      if (all.out.dx) all.dx.push_back(all.out.dx + at * layer.inputs);
+    }
+}
+
 // The steps of some rows, last to first.
 void steps_back(const Shared& all, Range rows, Member& me) {
   StepPointers pointers(rows.count());
   for (i64 t = all.job.steps - 1; t >= 0; --t) step_back(all, pointers, t, rows, me);
 }
 
+// A block of rows: its steps, and then what they add to the gradients of weights and inputs.
+// `work` gives each thread memory for gemm_tn.
+template <class Work>
+void block_back(Shared& all, const Division& division, bool add, Work work) {
+  const Layer& layer = *all.job.layer;
+  const int threads = division.threads;
+  gather(all);
+  if (division.by_rows)
+    divided(threads, threads, [&](i64 piece, int) {
+      Member alone;
+      const Range mine = part(all.rows.count(), piece, threads);
+      steps_back(all, {all.rows.first + mine.first, all.rows.first + mine.last}, alone);
+    });
+  else
+    together(threads, [&](Member& me) { steps_back(all, all.rows, me); });
+  // The right side is packed anew for every range of units: few of them, and none very narrow.
+  const i64 wide = threads > 1 ? (layer.units + 15) / 16 : 1;
+  const i64 ranges = wide < 4 * threads ? wide : 4 * threads;
+  divided(threads, ranges, [&](i64 index, int thread) {
+    weight_gradients(all, part(layer.units, index, ranges, layer.kernels.width), add, work(thread));
+  });
+  if (!all.out.dx) return;
+  const i64 groups = threads > 1 ? 4 * threads : 1;
+  divided(threads, groups, [&](i64 index, int) {
+    const Range mine = part(i64(all.sums_rows.size()), index, groups);
+    layer.kernels.gemm(layer.W_back, mine.count(), all.sums_rows.data() + mine.first, 0,
+                       layer.W_back.count, nullptr, false, all.dx.data() + mine.first,
+                       layer.inputs);
+  });
+}
+
 }  // namespace
 
 void run_backward(const Sequence& job, const Gradients& out) {
   const Layer& layer = *job.layer;
-  const Kernels& kernels = layer.kernels;
-  const i64 state = job.rows * layer.pad;
+  const i64 state = job.rows * layer.pad, units = layer.units;
   const Division division = divide(job.rows, 3 * job.steps, layer.bytes());
-  const int threads = division.threads;
-  const std::size_t each = rounded(std::size_t(kernels.tn_work(4, layer.units)) * sizeof(float));
-  const Buffer carried(std::size_t(3 * state + layer.units) * sizeof(float));
-  float* dh = carried.floats();
+  const std::size_t each = rounded(std::size_t(layer.kernels.tn_work(4, units)) * sizeof(float));
+  const Buffer carried(std::size_t(3 * state + units) * sizeof(float));
+  float *dh = carried.floats(), *dc = dh + state;
   // Blocks of rows whose gradients of sums stay in a cache until they have become gradients of
   // weights.
+  const int threads = division.threads;
   const i64 blocks = division.by_rows ? (division.pieces + threads - 1) / threads : 1;
   const i64 most = (job.rows + blocks - 1) / blocks;
   // Every thread's work, and then the gradients of a block's sums, whose padding the kernels clear.
   char* memory = scratch(each * std::size_t(threads) +
                          std::size_t(most * job.steps * layer.stride) * sizeof(float));
-  float* sums = reinterpret_cast<float*>(memory + each * std::size_t(threads));
+  const auto work = [&](int thread) {
+    return reinterpret_cast<float*>(memory + each * std::size_t(thread));
+  };
   for (i64 row = 0; row < job.rows; ++row) {
-    copy_or_clear(dh + row * layer.pad, out.dh ? out.dh + row * layer.units : nullptr,
-                  layer.units);
-    copy_or_clear(dh + state + row * layer.pad, out.dc ? out.dc + row * layer.units : nullptr,
-                  layer.units);
+    copy_or_clear(dh + row * layer.pad, out.dh ? out.dh + row * units : nullptr, units);
+    copy_or_clear(dc + row * layer.pad, out.dc ? out.dc + row * units : nullptr, units);
   }
   for (i64 block = 0; block < blocks; ++block) {
-    const Range rows = part(job.rows, block, blocks);
-    Shared all{job, out, rows, sums, dh, dh + state, dh + 2 * state, dh + 3 * state};
-    const std::size_t most_steps = std::size_t(rows.count() * job.steps);
-    for (auto* pointers : {&all.sums_rows, &all.x, &all.h}) pointers->reserve(most_steps);
-    for (i64 t = 0; t < job.steps; ++t)
-      for (i64 row = rows.first; row < rows.last; ++row) {
-        if (t >= job.length(row)) continue;
-        const i64 at = row * job.steps + t;
-        all.sums_rows.push_back(all.sums_at(row, t));
-        all.x.push_back(job.x + at * layer.inputs);
-        all.h.push_back(job.h_before(row, t, all.zeros));
-        if (layer.cell == Cell::gru_before)
-          all.remembered.push_back(job.gates_at(row, t) + 3 * layer.pad);
-        if (out.dx) all.dx.push_back(out.dx + at * layer.inputs);
-      }
-    if (division.by_rows)
-      divided(threads, threads, [&](i64 piece, int) {
-        Member alone;
-        const Range mine = part(rows.count(), piece, threads);
-        steps_back(all, {rows.first + mine.first, rows.first + mine.last}, alone);
-      });
-    else
-      together(threads, [&](Member& me) { steps_back(all, rows, me); });
-    // The right side is packed anew for every range of units: few of them, and none very narrow.
-    const i64 wide = threads > 1 ? (layer.units + 15) / 16 : 1;
-    const i64 ranges = wide < 4 * threads ? wide : 4 * threads;
-    divided(threads, ranges, [&](i64 index, int thread) {
-      weight_gradients(all, part(layer.units, index, ranges, kernels.width), block > 0,
-                       reinterpret_cast<float*>(memory + each * std::size_t(thread)));
-    });
-    const i64 groups = threads > 1 ? 4 * threads : 1;
-    if (out.dx)
-      divided(threads, groups, [&](i64 index, int) {
-        const Range mine = part(i64(all.sums_rows.size()), index, groups);
-        kernels.gemm(layer.W_back, mine.count(), all.sums_rows.data() + mine.first, 0,
-                     layer.W_back.count, nullptr, false, all.dx.data() + mine.first,
-                     layer.inputs);
-      });
+    Shared all{job, out, part(job.rows, block, blocks), work(threads), dh, dc, dc + state,
+               dc + 2 * state};
+    block_back(all, division, block > 0, work);
   }
+  const std::size_t bytes = std::size_t(units) * sizeof(float);
   for (i64 row = 0; row < job.rows; ++row) {
-    std::memcpy(out.dh0 + row * layer.units, dh + row * layer.pad,
-                std::size_t(layer.units) * sizeof(float));
-    if (out.dc0)
-      std::memcpy(out.dc0 + row * layer.units, dh + state + row * layer.pad,
-                  std::size_t(layer.units) * sizeof(float));
+    std::memcpy(out.dh0 + row * units, dh + row * layer.pad, bytes);
+    if (out.dc0) std::memcpy(out.dc0 + row * units, dc + row * layer.pad, bytes);
   }
 }
 
