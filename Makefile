@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS := --numprocesses logical --maxprocesses 4 --dist worksteal
 
-.PHONY: install test test-pure test-interop lint types imports bench bench-kernels bench-serve bench-text sanitize clean
+.PHONY: install test test-pure test-interop lint types imports bench bench-kernels bench-serve bench-text sanitize races clean
 
 install: $(VENV)/installed
 
@@ -73,6 +73,15 @@ sanitize: install
 		--config-settings=cmake.define.STATEWISE_SANITIZE=ON \
 		--config-settings=build-dir=build/sanitize/cmake .
 	$(BIN)/python tests/native/sanitized.py build/sanitize/site
+
+# Callers at once on the kernels' threads, under the thread sanitizer.
+races:
+	mkdir -p build
+	$(CXX) -std=gnu++17 -O1 -g -fsanitize=thread -Wno-psabi -Inative -DSTATEWISE_ISA=baseline \
+		-DSTATEWISE_WIDTH=4 -DSTATEWISE_REGISTERS=16 -o build/races tests/native/races.cpp \
+		$(filter-out native/bind% native/arrays.cpp native/dispatch.cpp, $(wildcard native/*.cpp)) \
+		-lpthread -ldl
+	setarch --addr-no-randomize build/races
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
