@@ -21,9 +21,8 @@ std::string described(PyObject* object) {
 
 namespace {
 
-void* checked(nb::handle object, const char* name, int type, const char* word, Shape shape,
-              bool writable) {
-  if (fits(object.ptr(), type, shape, writable)) return data<void>(object.ptr());
+[[noreturn]] void misfit(nb::handle object, const char* name, const char* word, Shape shape,
+                         bool writable) {
   std::string text = std::string(name) + " must be a contiguous array (";
   int axis = 0;
   for (i64 length : shape) {
@@ -33,6 +32,12 @@ void* checked(nb::handle object, const char* name, int type, const char* word, S
   text += std::string(") ") + word + (writable ? ", writable" : "") + ", got " +
           described(object.ptr());
   throw std::invalid_argument(text);
+}
+
+void* checked(nb::handle object, const char* name, int type, const char* word, Shape shape,
+              bool writable) {
+  if (!fits(object.ptr(), type, shape, writable)) misfit(object, name, word, shape, writable);
+  return data<void>(object.ptr());
 }
 
 nb::object made(Shape shape, bool zero) {
@@ -53,6 +58,28 @@ const float* floats(nb::handle object, const char* name, Shape shape) {
 
 const float* optional_floats(nb::handle object, const char* name, Shape shape) {
   return object.is_none() ? nullptr : floats(object, name, shape);
+}
+
+Vectors optional_vectors(nb::handle object, const char* name, i64 rows, i64 steps, i64 width) {
+  if (object.is_none()) return {};
+  if (fits(object.ptr(), NPY_FLOAT32, {rows, steps, width}))
+    return {data<float>(object.ptr()), steps * width, width};
+  PyArrayObject* array = reinterpret_cast<PyArrayObject*>(object.ptr());
+  constexpr i64 size = sizeof(float);
+  if (PyArray_Check(array) && PyArray_TYPE(array) == NPY_FLOAT32 && PyArray_NDIM(array) == 3 &&
+      length(object, 0) == rows && length(object, 1) == steps && length(object, 2) == width &&
+      PyArray_ISALIGNED(array) && PyArray_ISNOTSWAPPED(array)) {
+    const npy_intp* strides = PyArray_STRIDES(array);
+    if (strides[2] == size)
+      return {data<float>(object.ptr()), strides[0] / size, strides[1] / size};
+    if (!strides[0] && !strides[1] && !strides[2]) {
+      Vectors one;
+      one.same.assign(std::size_t(width), *data<float>(object.ptr()));
+      one.data = one.same.data();
+      return one;
+    }
+  }
+  misfit(object, name, "float32", {rows, steps, width}, false);
 }
 
 const i64* integers(nb::handle object, const char* name, Shape shape) {

@@ -5,6 +5,7 @@
 
 #include <initializer_list>
 #include <string>
+#include <vector>
 
 #include "kernels.h"
 
@@ -49,6 +50,13 @@ inline i64 length(nb::handle object, int axis) {
 // The data of an array, or ValueError that says what was expected.
 const float* floats(nb::handle object, const char* name, Shape shape);
 const float* optional_floats(nb::handle object, const char* name, Shape shape);
+// Vectors of `width` floats for rows and steps, in any order of them, or one number for all.
+struct Vectors {
+  const float* data = nullptr;
+  i64 row = 0, step = 0;  // floats from one to the next
+  std::vector<float> same{};
+};
+Vectors optional_vectors(nb::handle object, const char* name, i64 rows, i64 steps, i64 width);
 const i64* integers(nb::handle object, const char* name, Shape shape);
 const uint8_t* flags(nb::handle object, const char* name, Shape shape);
 float* writable_floats(nb::handle object, const char* name, Shape shape);

@@ -67,7 +67,10 @@ nb::tuple backward_of(const Layer& layer, nb::handle x, nb::handle h0, nb::handl
   job.gates = const_cast<float*>(floats(gates, "gates", {steps, rows, layer.stride}));
   if (lstm) job.cells = const_cast<float*>(floats(cells, "cells", {steps, rows, units}));
   Gradients out{};
-  out.dy = optional_floats(dy, "dy", {rows, steps, units});
+  const Vectors outputs = optional_vectors(dy, "dy", rows, steps, units);
+  out.dy = outputs.data;
+  out.dy_row = outputs.row;
+  out.dy_step = outputs.step;
   out.dh = optional_floats(dh, "dh", {rows, units});
   if (lstm) out.dc = optional_floats(dc, "dc", {rows, units});
   const i64 gate_count = gates_of(layer.cell);

@@ -69,7 +69,7 @@ __attribute__((always_inline)) inline void ask_for(const Shared& all, i64 t, Ran
   fetch(job.gates_at(rows.first, t), rows.count() * job.layer->stride);
   if (job.cells && t) fetch(job.cells_at(rows.first, t - 1), rows.count() * units);
   for (i64 row = rows.first; all.out.dy && row < rows.last; ++row)
-    fetch(all.out.dy + (row * job.steps + t) * units, units);
+    fetch(all.out.dy_at(row, t), units);
 }
 
 void step_back(const Shared& all, StepPointers& p, i64 t, Range rows, Member& me) {
@@ -81,7 +81,7 @@ void step_back(const Shared& all, StepPointers& p, i64 t, Range rows, Member& me
     if (t >= job.length(row)) continue;
     const i64 at = row * job.steps + t;
     p.row[count] = row;
-    p.dy[count] = all.out.dy ? all.out.dy + at * layer.units : nullptr;
+    p.dy[count] = all.out.dy ? all.out.dy_at(row, t) : nullptr;
     p.dh[count] = all.dh + row * layer.pad;
     p.dc[count] = all.dc + row * layer.pad;
     p.saved[count] = job.gates_at(row, t);

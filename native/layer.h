@@ -75,12 +75,15 @@ struct Sequence {
 
 struct Gradients {
   const float* dy;              // (rows, steps, units), or null
+  i64 dy_row, dy_step;          // floats from one row or step to the next
   const float *dh, *dc;         // (rows, units) of the final state, or null
   float* dx;                    // (rows, steps, inputs), or null; zero where padded
   float *dW, *dR;               // or null
   float *db, *dm;               // zero before, or null
   float *dh0, *dc0;             // (rows, units)
   float *dh_init, *dc_init;     // (rows, units), or null
+
+  const float* dy_at(i64 row, i64 t) const { return dy + row * dy_row + t * dy_step; }
 };
 
 // How a call is divided: into pieces of rows that free threads claim, or by unit blocks, which all

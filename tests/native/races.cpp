@@ -61,6 +61,8 @@ Floats found(Cell cell, i64 rows, uint32_t seed) {
   job.layer = back.get();
   Gradients gradients{};
   gradients.dy = dy.data();
+  gradients.dy_row = steps * units;
+  gradients.dy_step = units;
   gradients.dx = room(rows * steps * units);
   gradients.dW = room(gates * units * units);
   gradients.dR = room(gates * units * units);

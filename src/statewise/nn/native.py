@@ -252,8 +252,12 @@ def _backward(
     return packed.backward(*map(_numpy, arrays), inputs)  # type: ignore[no-any-return]
 
 
-def _dense(*gradients: Tensor | None) -> list[Tensor | None]:
-    return [None if gradient is None else gradient.contiguous() for gradient in gradients]
+def _dense(dy: Tensor | None, *others: Tensor | None) -> list[Tensor | None]:
+    """Gradients as the kernels read them: dy with rows and steps in any order, or one number."""
+    if dy is not None:
+        strides = dy.stride()
+        dy = dy if strides[2] == 1 or not any(strides) else dy.contiguous()
+    return [dy, *(None if gradient is None else gradient.contiguous() for gradient in others)]
 
 
 def _arranged(made: Sequence[Any], needed: Sequence[bool]) -> tuple[Any, ...]:
