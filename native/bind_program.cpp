@@ -16,7 +16,9 @@ nb::object NamedProgram::advance(nb::handle x, nb::handle state, bool sequence) 
   static PyObject* const position = PyUnicode_InternFromString("_position");
   static PyObject* const origin = PyUnicode_InternFromString("origin");
   const auto of = [&](PyObject* name) {
-    return nb::steal(PyObject_GetAttr(state.ptr(), name));
+    PyObject* const found = PyObject_GetAttr(state.ptr(), name);
+    if (!found) throw nb::python_error();
+    return nb::steal(found);
   };
   PyTypeObject* const type = reinterpret_cast<PyTypeObject*>(state_.ptr());
   if (!type || Py_TYPE(state.ptr()) != type || of(origin).ptr() != origin_.ptr())

@@ -166,3 +166,17 @@ def test_an_unknown_instruction_set_or_function():
     for count in (-1, 10**6):
         with pytest.raises(ValueError, match="threads"):
             kernels.set_threads(count)
+
+
+def test_a_state_that_was_never_filled():
+    architecture = sw.Architecture(sw.Vector(2), [sw.LSTM(3)])
+    model = Model(architecture, {k: v.astype("f") for k, v in architecture.draw(0).items()})
+    x = np.zeros((1, 2), "f")
+    _, real = model.step(x)
+    empty, half = sw.State.__new__(sw.State), sw.State.__new__(sw.State)
+    half.origin = real.origin
+    for state in (empty, half):
+        with pytest.raises(AttributeError):
+            model.step(x, state)
+        with pytest.raises(AttributeError):
+            model(x[:, None], state)
