@@ -8,8 +8,9 @@ static void gemm(const Panels& b, i64 rows, const float* const* a, i64 first, i6
   // As many rows at a time as stay in the second-level cache while the panels pass by.
   i64 group = 65536 / (b.depth > 0 ? b.depth : 1) / step * step;
   if (group < 4 * step) group = 4 * step;
-  vf sums[most_rows * 4];
-  const float* shifted[most_rows];
+  vf sums[most_rows * plain_vectors];
+  const float *shifted[most_rows], *begin[most_rows];
+  for (int r = 0; r < step; ++r) begin[r] = reinterpret_cast<const float*>(sums + r * b.vectors);
   for (i64 start = 0; start < rows; start += group) {
     const i64 stop = least(rows, start + group);
     for (i64 p = first; p < last; ++p) {
@@ -30,7 +31,7 @@ static void gemm(const Panels& b, i64 rows, const float* const* a, i64 first, i6
                 s = bias ? load(bias + column) : vf{};
             }
           }
-          find_tile(b, m)(sums, shifted, panel(b, p, k), depth);
+          plain_tile(b, m)(sums, begin, V, {}, {shifted, panel(b, p, k), depth});
           for (int r = 0; r < m; ++r)
             for (i64 j = 0; j < b.vectors; ++j) {
               const i64 column = p * b.panel_step + j * b.vector_step;

@@ -33,15 +33,14 @@ struct CellWeights {
   Panels W;           // LSTM: 4 gates, GRU: n r z, Elman: unit blocks
   Panels R;           // LSTM: 4 gates, GRU after: r z n, GRU before: r z, Elman: unit blocks
   Panels Rn;          // GRU before: n
-  const float* bias;  // (slots of W, pad)
-  const float* m;     // (pad): GRU after
+  const float* bias;  // (slots of W, pad), and for GRU after m in one more
   i64 units;
   i64 inputs;
   i64 pad;
   bool relu;
 };
 
-// The rows of one step. `x` is null where `gates` already holds W x + b.
+// The rows of one step. `x` is null where `gates` already holds W x + b, and m where `bias` does.
 struct StepRows {
   i64 count;
   const float* const* x;

@@ -62,10 +62,9 @@ void Layer::pack_forward(const float* W, const float* R, const float* b, const f
   float* bias = owned_.back().floats();
   for (std::size_t s = 0; s < order.size(); ++s)
     std::memcpy(bias + i64(s) * pad, b + order[s] * units, std::size_t(units) * sizeof(float));
+  if (cell == Cell::gru_after && m)
+    std::memcpy(bias + 3 * pad, m, std::size_t(units) * sizeof(float));
   weights.bias = bias;
-  owned_.emplace_back(std::size_t(pad) * sizeof(float));
-  if (m) std::memcpy(owned_.back().floats(), m, std::size_t(units) * sizeof(float));
-  weights.m = owned_.back().floats();
 }
 
 void Layer::pack_backward(const float* W, const float* R, bool with_inputs) {

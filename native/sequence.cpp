@@ -114,6 +114,11 @@ void forward(const Sequence& job, Range rows, Member& me, char* own, char* share
       me.each(layer.weights.W.count, 1, [&](Range panels) {
         layer.kernels.gemm(layer.weights.W, count, work.x, panels.first, panels.last,
                            layer.weights.bias, false, work.product, layer.stride);
+        if (layer.cell != Cell::gru_after) return;
+        const i64 m = 3 * layer.pad + panels.first * layer.kernels.width;
+        for (i64 i = 0; i < count; ++i)
+          std::memcpy(work.product[i] + m, layer.weights.bias + m,
+                      std::size_t(panels.count() * layer.kernels.width) * sizeof(float));
       });
     }
     for (i64 t = start; t < stop; ++t) {

@@ -10,138 +10,140 @@ constexpr int tile_rows(int vectors) {
 constexpr int most_rows = 8;
 constexpr int plain_vectors = many_registers ? 4 : 2;  // in a panel of a plain matrix
 
-// Too few sums leave the multiply-adds waiting for one another: then several k have their own.
-constexpr int chains(int rows, int vectors) {
-  return rows * vectors >= 8 ? 1 : rows * vectors >= 4 ? 2 : rows * vectors >= 2 ? 4 : 8;
-}
-
-// sums[rows][vectors] += a[row][k] * panel[k][vector], k from 0 to depth.
+// Too few sums leave the multiply-adds waiting for one another: then several k have their own, and
+// with bfloat16 the two of a lane.
+template <typename Weight, int M, int N>
+constexpr int chains = M * N >= 8 ? 1 : M * N >= 4 ? 2 : M * N >= 2 ? 4 : 8;
 template <int M, int N>
-static void tile(vf* sums, const float* const* a, const void* data, i64 depth) {
-  constexpr int U = chains(M, N);
-  const float* w = static_cast<const float*>(data);
+constexpr int chains<int32_t, M, N> = M * N >= 8 ? 1 : M * N >= 4 ? 2 : 4;
+
+// sums[any][row][A + j] += rows[row][k] * panel[k][j], k from 0 to depth, j from 0 to B - A.
+template <int A, int B, int U, int M, int N>
+INLINE void multiply(vf (&sums)[U][M][N], const float* const* rows, const float* w, i64 depth) {
   const float* row[M];
-  vf acc[U][M][N];
 #pragma GCC unroll 8
-  for (int r = 0; r < M; ++r) {
-    row[r] = a[r];
-#pragma GCC unroll 8
-    for (int j = 0; j < N; ++j) {
-      acc[0][r][j] = sums[r * N + j];
-#pragma GCC unroll 8
-      for (int u = 1; u < U; ++u) acc[u][r][j] = vf{};
-    }
-  }
+  for (int r = 0; r < M; ++r) row[r] = rows[r];
   i64 k = 0;
 #pragma GCC unroll 1
-  for (; k + U <= depth; k += U, w += U * N * V) {
+  for (; k + U <= depth; k += U) {
 #pragma GCC unroll 8
-    for (int u = 0; u < U; ++u) {
+    for (int u = 0; u < U; ++u, w += (B - A) * V) {
       vf weights[N];
 #pragma GCC unroll 8
-      for (int j = 0; j < N; ++j) weights[j] = load(w + (u * N + j) * V);
+      for (int j = A; j < B; ++j) weights[j] = load(w + (j - A) * V);
 #pragma GCC unroll 8
       for (int r = 0; r < M; ++r) {
         const vf factor = splat(row[r][k + u]);
 #pragma GCC unroll 8
-        for (int j = 0; j < N; ++j) acc[u][r][j] += weights[j] * factor;
+        for (int j = A; j < B; ++j) sums[u][r][j] += weights[j] * factor;
       }
     }
   }
 #pragma GCC unroll 1
-  for (; k < depth; ++k, w += N * V)
+  for (; k < depth; ++k, w += (B - A) * V)
 #pragma GCC unroll 8
     for (int r = 0; r < M; ++r)
 #pragma GCC unroll 8
-      for (int j = 0; j < N; ++j) acc[0][r][j] += load(w + j * V) * row[r][k];
-#pragma GCC unroll 8
-  for (int r = 0; r < M; ++r)
-#pragma GCC unroll 8
-    for (int j = 0; j < N; ++j) {
-      vf total = acc[0][r][j];
-#pragma GCC unroll 8
-      for (int u = 1; u < U; ++u) total += acc[u][r][j];
-      sums[r * N + j] = total;
-    }
+      for (int j = A; j < B; ++j) sums[0][r][j] += load(w + (j - A) * V) * row[r][k];
 }
 
 // The same with weights in bfloat16, widened by a shift: activations keep float32. A lane holds
 // k in its low half and k + 1 in its high one; an odd depth ends with a zero weight.
-template <int M, int N>
-static void tile_half(vf* sums, const float* const* a, const void* data, i64 depth) {
-  constexpr int U = M * N >= 4 ? 1 : 2;
-  const int32_t* w = static_cast<const int32_t*>(data);
+template <int A, int B, int U, int M, int N>
+INLINE void multiply(vf (&sums)[U][M][N], const float* const* rows, const int32_t* w, i64 depth) {
+  constexpr int lanes = U > 1 ? U / 2 : 1;
   const float* row[M];
-  vf even[U][M][N], odd[U][M][N];
-  constexpr bool split = M * N < 8;
 #pragma GCC unroll 8
-  for (int r = 0; r < M; ++r) {
-    row[r] = a[r];
-#pragma GCC unroll 8
-    for (int j = 0; j < N; ++j) {
-#pragma GCC unroll 8
-      for (int u = 0; u < U; ++u) even[u][r][j] = odd[u][r][j] = vf{};
-      even[0][r][j] = sums[r * N + j];
-    }
-  }
+  for (int r = 0; r < M; ++r) row[r] = rows[r];
   i64 k = 0;
 #pragma GCC unroll 1
-  for (; k + 2 * U <= depth; k += 2 * U, w += U * N * V) {
+  for (; k + 2 * lanes <= depth; k += 2 * lanes) {
 #pragma GCC unroll 8
-    for (int u = 0; u < U; ++u)
+    for (int u = 0; u < lanes; ++u, w += (B - A) * V)
 #pragma GCC unroll 8
-      for (int j = 0; j < N; ++j) {
-        const vi pair = *reinterpret_cast<const vi_loose*>(w + (u * N + j) * V);
+      for (int j = A; j < B; ++j) {
+        const vi pair = *reinterpret_cast<const vi_loose*>(w + (j - A) * V);
         const vf low = (vf)(pair << 16), high = (vf)(pair & (int32_t)0xffff0000);
 #pragma GCC unroll 8
         for (int r = 0; r < M; ++r) {
-          even[u][r][j] += low * row[r][k + 2 * u];
-          vf& second = split ? odd[u][r][j] : even[u][r][j];
-          second += high * row[r][k + 2 * u + 1];
+          sums[2 * u][r][j] += low * row[r][k + 2 * u];
+          sums[U > 1 ? 2 * u + 1 : 0][r][j] += high * row[r][k + 2 * u + 1];
         }
       }
   }
 #pragma GCC unroll 1
-  for (; k < depth; k += 2, w += N * V)
+  for (; k < depth; k += 2, w += (B - A) * V)
 #pragma GCC unroll 8
-    for (int j = 0; j < N; ++j) {
-      const vi pair = *reinterpret_cast<const vi_loose*>(w + j * V);
+    for (int j = A; j < B; ++j) {
+      const vi pair = *reinterpret_cast<const vi_loose*>(w + (j - A) * V);
       const vf low = (vf)(pair << 16), high = (vf)(pair & (int32_t)0xffff0000);
 #pragma GCC unroll 8
       for (int r = 0; r < M; ++r) {
-        even[0][r][j] += low * row[r][k];
-        if (k + 1 < depth) even[0][r][j] += high * row[r][k + 1];
+        sums[0][r][j] += low * row[r][k];
+        if (k + 1 < depth) sums[0][r][j] += high * row[r][k + 1];
       }
     }
+}
+
+// Rows, and the panel that they are multiplied with.
+struct Factor {
+  const float* const* rows;
+  const void* panel;
+  i64 depth;
+};
+
+// sums[row][j] = start[row][j * step] + products: those with the panel of `x`, X vectors wide, go to
+// the first of the N vectors, those with the panel of `h` to the last H. The sums stay in registers.
+template <typename Weight, int M, int N, int X, int H>
+static void tile(vf* sums, const float* const* start, i64 step, const Factor& x, const Factor& h) {
+  constexpr int U = chains<Weight, M, N>;
+  vf all[U][M][N];
 #pragma GCC unroll 8
   for (int r = 0; r < M; ++r)
 #pragma GCC unroll 8
     for (int j = 0; j < N; ++j) {
-      vf total = even[0][r][j];
+      all[0][r][j] = load(start[r] + j * step);
 #pragma GCC unroll 8
-      for (int u = 1; u < U; ++u) total += even[u][r][j];
-      if (split)
+      for (int u = 1; u < U; ++u) all[u][r][j] = vf{};
+    }
+  if (x.depth) multiply<0, X>(all, x.rows, static_cast<const Weight*>(x.panel), x.depth);
+  multiply<N - H, N>(all, h.rows, static_cast<const Weight*>(h.panel), h.depth);
 #pragma GCC unroll 8
-        for (int u = 0; u < U; ++u) total += odd[u][r][j];
+  for (int r = 0; r < M; ++r)
+#pragma GCC unroll 8
+    for (int j = 0; j < N; ++j) {
+      vf total = all[0][r][j];
+#pragma GCC unroll 8
+      for (int u = 1; u < U; ++u) total += all[u][r][j];
       sums[r * N + j] = total;
     }
 }
 
-using Tile = void (*)(vf*, const float* const*, const void*, i64);
+using Tile = void (*)(vf*, const float* const*, i64, const Factor&, const Factor&);
 
-template <int N>
-static constexpr Tile tiles_of[2][most_rows] = {
-    {tile<1, N>, tile<2, N>, tile<3, N>, tile<4, N>, tile<5, N>, tile<6, N>, tile<7, N>,
-     tile<8, N>},
-    {tile_half<1, N>, tile_half<2, N>, tile_half<3, N>, tile_half<4, N>, tile_half<5, N>,
-     tile_half<6, N>, tile_half<7, N>, tile_half<8, N>}};
+// Tiles of 1, 2, ... rows, as many as `tile_rows` says.
+template <typename Weight, int N, int X, int H, int M = tile_rows(N)>
+struct Tiles : Tiles<Weight, N, X, H, M - 1> {
+  constexpr Tiles() { this->of[M - 1] = tile<Weight, M, N, X, H>; }
+};
+template <typename Weight, int N, int X, int H>
+struct Tiles<Weight, N, X, H, 0> {
+  Tile of[most_rows] = {};
+};
 
-INLINE Tile find_tile(const Panels& panels, int rows) {
+template <int N, int X = N, int H = N>
+INLINE Tile find_tile(bool half, int rows) {
+  static constexpr Tiles<float, N, X, H> single;
+  static constexpr Tiles<int32_t, N, X, H> halved;
+  return (half ? halved.of : single.of)[rows - 1];
+}
+
+INLINE Tile plain_tile(const Panels& panels, int rows) {
   switch (panels.vectors) {
-    case 1: return tiles_of<1>[panels.half][rows - 1];
-    case 2: return tiles_of<2>[panels.half][rows - 1];
-    case 3: return tiles_of<3>[panels.half][rows - 1];
-    default: return tiles_of<4>[panels.half][rows - 1];
+    case 1: return find_tile<1>(panels.half, rows);
+    case 2: return find_tile<2>(panels.half, rows);
+    case 3: return find_tile<3>(panels.half, rows);
+    default: return find_tile<4>(panels.half, rows);
   }
 }
 
