@@ -141,7 +141,7 @@ class Executor:
         self._check_tokens(x if when.mask is None else x[when.mask])
         fresh = self._fresh(start, rows)
         if state is None:
-            s, position = [make() for make in fresh], self._zeros(rows)
+            s, position = [make() for make in fresh], None
         else:
             state = self._admit(state, rows)
             s, position = self._layers(state), state.position

@@ -99,14 +99,20 @@ class Timeline:
         """(B, T) bool, true where a step is not padding, or None where no step is."""
         return None if self.valid is None else self.send(self.valid)
 
-    def position(self, before: Array) -> Array:
-        """The positions after this call: steps consumed since each row's last reset, (B,)."""
+    def position(self, before: Array | None) -> Array:
+        """The positions after this call: steps consumed since each row's last reset, (B,). None
+        before it stands for rows in their initial state.
+        """
+        xp = array_namespace(self.like)
         if self.reset is None and self.valid is None:
-            return before + self.steps
+            if before is not None:
+                return before + self.steps
+            return xp.full((self.rows,), self.steps, dtype=xp.int64, device=self.like.device)
         valid = np.ones((self.rows, self.steps), dtype=bool) if self.valid is None else self.valid
         restarted, counted = self._since_reset(valid)
-        xp = array_namespace(before)
         consumed = self.send(counted.sum(axis=1))
+        if before is None:
+            return consumed
         return xp.where(self.send(restarted), consumed, before + consumed)
 
     def latest(self, y: Array, before: Array) -> Array:

@@ -47,8 +47,10 @@ def whole(
     followed = _followed(tensors)
     if see and followed:
         return None
-    operator = recurrent if torch.compiler.is_compiling() or not _plain(tensors) else _recurrent
-    y, h, c, *saved = operator(*tensors, reset, lengths, kernels.kernel(cell), followed or see)
+    run: Any = _Recurrent.apply if followed else _forward  # type: ignore[no-untyped-call]
+    if torch.compiler.is_compiling() or not _plain(tensors):
+        run = recurrent
+    y, h, c, *saved = run(*tensors, reset, lengths, kernels.kernel(cell), followed or see)
     if "c" not in s:
         return y, {"h": h}, kernels.seen(cell, y, saved[0]) if see else {}
     return y, {"h": h, "c": c}, kernels.seen(cell, y, *saved) if see else {}
@@ -60,7 +62,7 @@ def one_step(cell: Cell, p: Parameters, x: Tensor, s: Fields) -> tuple[Tensor, F
     if torch.compiler.is_compiling() or not _plain(inputs) or _followed(inputs):
         return None
     tensors = [None if tensor is None else tensor.contiguous() for tensor in inputs]
-    y, h, c, *_ = _recurrent(*tensors, None, None, None, None, kernels.kernel(cell), False)
+    y, h, c, *_ = _forward(*tensors, None, None, None, None, kernels.kernel(cell), False)
     return y[:, 0], {"h": h} if c is None else {"h": h, "c": c}, {}
 
 
@@ -201,11 +203,6 @@ def _gradients(ctx: Any, dy: Any, dh: Any, dc: Any) -> tuple[Any, ...]:
 
 
 _once = torch.autograd.function.once_differentiable(_gradients)
-
-
-def _recurrent(*given: Any) -> Any:
-    """Without dispatch. What is saved comes back only where autograd does not keep it."""
-    return _Recurrent.apply(*given) if _followed(given[:9]) else _forward(*given)  # type: ignore[no-untyped-call]
 
 
 def _plain(tensors: Sequence[Tensor | None]) -> bool:
