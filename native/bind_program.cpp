@@ -1,5 +1,8 @@
 // `Program` in Python: a whole model in one call.
 
+#include <Python.h>
+#include <structmember.h>  // slots, before Python 3.12
+
 #include "named_program.h"
 
 namespace statewise {
@@ -10,26 +13,42 @@ nb::object NamedProgram::step(nb::handle x, nb::handle arrays, nb::handle positi
   return nb::make_tuple(done.y, done.fields, done.position);
 }
 
+// Where a class keeps one of its slots: what GetAttr comes to, without looking for it at every step.
+static Py_ssize_t slot(nb::handle type, const char* name) {
+  const PyMemberDef* member = reinterpret_cast<PyTypeObject*>(type.ptr())->tp_members;
+  while (member && member->name && std::strcmp(member->name, name)) ++member;
+  if (!member || !member->name)
+    throw std::invalid_argument(std::string("states need a slot ") + name);
+  return member->offset;
+}
+
+static PyObject*& held(nb::handle state, Py_ssize_t slot) {
+  return *reinterpret_cast<PyObject**>(reinterpret_cast<char*>(state.ptr()) + slot);
+}
+
+void NamedProgram::make_states(nb::object type, nb::object origin) {
+  arrays_slot_ = slot(type, "_arrays");
+  position_slot_ = slot(type, "_position");
+  origin_slot_ = slot(type, "origin");
+  state_ = std::move(type);
+  origin_ = std::move(origin);
+}
+
 // A step, or a whole sequence without masks, from a state that this program made to the next one.
 nb::object NamedProgram::advance(nb::handle x, nb::handle state, bool sequence) {
-  static PyObject* const arrays = PyUnicode_InternFromString("_arrays");
-  static PyObject* const position = PyUnicode_InternFromString("_position");
-  static PyObject* const origin = PyUnicode_InternFromString("origin");
-  const auto of = [&](PyObject* name) {
-    PyObject* const found = PyObject_GetAttr(state.ptr(), name);
-    if (!found) throw nb::python_error();
-    return nb::steal(found);
-  };
   PyTypeObject* const type = reinterpret_cast<PyTypeObject*>(state_.ptr());
-  if (!type || Py_TYPE(state.ptr()) != type || of(origin).ptr() != origin_.ptr())
+  if (!type || Py_TYPE(state.ptr()) != type || held(state, origin_slot_) != origin_.ptr())
     return nb::none();
+  // References of our own: another thread may fill the state anew.
+  const nb::object arrays = nb::borrow(held(state, arrays_slot_));
+  const nb::object position = nb::borrow(held(state, position_slot_));
   Done done;
-  if (!plain(x, of(arrays), of(position), sequence, done)) return nb::none();
+  if (!arrays || !position || !plain(x, arrays, position, sequence, done)) return nb::none();
   nb::object after = nb::steal(type->tp_alloc(type, 0));
-  if (!after || PyObject_SetAttr(after.ptr(), arrays, done.fields.ptr()) ||
-      PyObject_SetAttr(after.ptr(), position, done.position.ptr()) ||
-      PyObject_SetAttr(after.ptr(), origin, origin_.ptr()))
-    throw nb::python_error();
+  if (!after) throw nb::python_error();
+  held(after, arrays_slot_) = done.fields.release().ptr();
+  held(after, position_slot_) = done.position.release().ptr();
+  held(after, origin_slot_) = nb::object(origin_).release().ptr();
   return nb::make_tuple(done.y, after);
 }
 
@@ -62,8 +81,11 @@ bool NamedProgram::plain(nb::handle x, nb::handle arrays, nb::handle position, b
     states = many.data();
   }
   for (const Field& field : fields_) {
-    PyObject* before = PyDict_GetItem(arrays.ptr(), field.name.ptr());
-    if (!before) return false;
+    PyObject* before = PyDict_GetItemWithError(arrays.ptr(), field.name.ptr());
+    if (!before) {
+      if (PyErr_Occurred()) throw nb::python_error();
+      return false;
+    }
     if (field.layer != carried && !fits(before, NPY_FLOAT32, {rows, field_width(field)}))
       return false;
   }
@@ -71,7 +93,7 @@ bool NamedProgram::plain(nb::handle x, nb::handle arrays, nb::handle position, b
   const float* remembered = nullptr;
   float* remembers = nullptr;
   for (const Field& field : fields_) {
-    PyObject* before = PyDict_GetItem(arrays.ptr(), field.name.ptr());
+    PyObject* before = PyDict_GetItemWithError(arrays.ptr(), field.name.ptr());
     if (field.layer == carried) {
       PyDict_SetItem(after.ptr(), field.name.ptr(), before);
       continue;

@@ -40,10 +40,7 @@ class NamedProgram {
   void add_carried(nb::object name) { fields_.push_back({name, carried, false}); }
   void add_output(nb::object name) { fields_.push_back({name, output, false}); }
 
-  void make_states(nb::object type, nb::object origin) {
-    state_ = std::move(type);
-    origin_ = std::move(origin);
-  }
+  void make_states(nb::object type, nb::object origin);
 
   nb::object step(nb::handle x, nb::handle arrays, nb::handle position);
   nb::object advance(nb::handle x, nb::handle state, bool sequence);
@@ -102,6 +99,7 @@ class NamedProgram {
   }
 
   nb::object state_, origin_;  // the class of states, and what they say of where they come from
+  Py_ssize_t arrays_slot_ = 0, position_slot_ = 0, origin_slot_ = 0;
   std::vector<Field> fields_;
   std::vector<i64> units_;
 };

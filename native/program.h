@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "choice.h"
 #include "layer.h"
 
 namespace statewise {
@@ -81,6 +82,7 @@ class Program {
   struct StepWork;
   struct CallWork;
   void add(Block block);
+  void step_divided(const StepJob& job, const Division& division) const;
   void step_rows(const StepJob& job, StepWork work, Range rows, bool back, Member& me) const;
   void call_rows(const CallJob& job, const CallWork& work, Range rows) const;
   void call_team(const CallJob& job, const CallWork& work, Member& me) const;
@@ -94,6 +96,7 @@ class Program {
   i64 last_width_ = 0;  // of what enters the linear output
   double weight_bytes_ = 0;
   mutable std::atomic<unsigned> steps_{0};
+  mutable Choice choice_;
 };
 
 }  // namespace statewise

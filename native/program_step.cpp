@@ -35,6 +35,18 @@ struct Program::StepWork {
 void Program::step(const StepJob& job) const {
   if (!job.rows) return;
   const Division division = divide(job.rows, 1, i64(weight_bytes_));
+  // One row may be too brief to wake a thread for and still gain from one that is awake.
+  constexpr double share = 192e3;  // bytes of weights for each thread: two microseconds
+  if (job.rows > 1 || division.threads > 1 || weight_bytes_ < 2 * share || threads() < 2)
+    return step_divided(job, division);
+  const bool timed = choice_.tries_now();
+  const Clock::time_point begun = timed ? Clock::now() : Clock::time_point{};
+  const int threads = choice_.together() ? threads_at_hand(i64(weight_bytes_ / share)) : 1;
+  step_divided(job, threads > 1 ? Division{threads, false, 1, 1} : division);
+  choice_.took(threads > 1, timed ? Clock::now() - begun : Clock::duration{});
+}
+
+void Program::step_divided(const StepJob& job, const Division& division) const {
   const bool back = steps_.fetch_add(1, std::memory_order_relaxed) % 2;
   // Every thread has memory for its rows.
   Arena measure;
@@ -45,6 +57,11 @@ void Program::step(const StepJob& job) const {
     Arena arena(block + each * std::size_t(thread));
     return StepWork(arena, *this, division.most);
   };
+  if (division.threads == 1 && division.pieces == 1) {
+    Member alone;
+    step_rows(job, memory(0), {0, job.rows}, back, alone);
+    return;
+  }
   if (division.by_rows) {
     divided(division.threads, division.pieces, [&](i64 piece, int thread) {
       Member alone;

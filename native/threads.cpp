@@ -78,18 +78,25 @@ namespace {
 
 class Pool {
  public:
-  explicit Pool(int workers) {
-    for (int i = 0; i < workers; ++i) threads_.emplace_back([this, i] { serve(i + 1); });
+  explicit Pool(int workers) : workers_(std::size_t(workers)) {
+    for (int i = 0; i < workers; ++i)
+      workers_[std::size_t(i)].thread = std::thread([this, i] { serve(i + 1); });
   }
 
   ~Pool() {
     ending_.store(true);
-    round_.fetch_add(1);
-    begun_.wake();
-    for (std::thread& thread : threads_) thread.join();
+    for (Worker& worker : workers_) worker.call();
+    for (Worker& worker : workers_) worker.thread.join();
   }
 
-  int workers() const { return int(threads_.size()); }
+  int workers() const { return int(workers_.size()); }
+
+  // Whether so many, the caller among them, look for work and need not be woken.
+  bool awake(int count) const {
+    for (int i = 0; i < count - 1; ++i)
+      if (workers_[std::size_t(i)].begun.anyone_sleeps()) return false;
+    return true;
+  }
 
   void run(int count, i64 pieces, const Pieces& work) {
     work_ = &work;
@@ -97,9 +104,11 @@ class Pool {
     pieces_ = pieces;
     next_.store(0);
     open_.store(true);
-    round_.fetch_add(1);
-    if (begun_.anyone_sleeps()) keep_off_this_core();
-    begun_.wake();
+    for (int i = 0; i < count - 1; ++i) {
+      Worker& worker = workers_[std::size_t(i)];
+      if (worker.begun.anyone_sleeps()) keep_off_this_core(worker.thread);
+      worker.call();
+    }
     claim(0);
     // Who enters from here on finds the work closed; who entered before is waited for.
     open_.store(false);
@@ -107,40 +116,49 @@ class Pool {
   }
 
  private:
+  struct Worker {
+    std::thread thread;
+    std::atomic<int> calls{0};
+    Waiting begun;
+
+    void call() {
+      calls.fetch_add(1);
+      begun.wake();
+    }
+  };
+
   void claim(int thread) {
     for (i64 piece; (piece = next_.fetch_add(1)) < pieces_;) (*work_)(piece, thread);
   }
 
   // A kernel may wake a thread on the core of the one that wakes it, and move it to a free one
   // only milliseconds later, when the work is done.
-  void keep_off_this_core() {
+  static void keep_off_this_core([[maybe_unused]] std::thread& thread) {
 #if defined(__linux__)
     cpu_set_t others;
     const int here = sched_getcpu();
     if (here < 0 || pthread_getaffinity_np(pthread_self(), sizeof others, &others)) return;
     CPU_CLR(here, &others);
-    if (!CPU_COUNT(&others)) return;
-    for (std::thread& thread : threads_)
+    if (CPU_COUNT(&others))
       pthread_setaffinity_np(thread.native_handle(), sizeof others, &others);
 #endif
   }
 
   void serve(int thread) {
-    int seen = 0;
-    while (true) {
-      begun_.until([&] { return round_.load() != seen; });
-      seen = round_.load();
+    Worker& me = workers_[std::size_t(thread - 1)];
+    for (int seen = 0;;) {
+      me.begun.until([&] { return me.calls.load() != seen; });
+      seen = me.calls.load();
       if (ending_.load()) return;
       inside_.fetch_add(1);
-      if (open_.load() && thread < count_) claim(thread);
+      if (open_.load() && thread < count_) claim(thread);  // a late one may be one too many
       inside_.fetch_sub(1);
       ended_.wake();
     }
   }
 
-  std::vector<std::thread> threads_;
-  Waiting begun_, ended_;
-  std::atomic<int> round_{0};
+  std::vector<Worker> workers_;
+  Waiting ended_;
   std::atomic<int> inside_{0};
   std::atomic<bool> open_{false};
   std::atomic<bool> ending_{false};
@@ -203,6 +221,26 @@ int threads() {
 }
 
 void set_threads(int count) { shared().wanted.store(count); }
+
+int threads_at_hand(i64 most) {
+  // What looks for work stops after some tens of microseconds, so calls must come as quickly.
+  constexpr auto soon = std::chrono::microseconds(40);
+  constexpr int often = 64;
+  thread_local Clock::time_point last{};
+  thread_local int quick = 0;
+  const int count = int(most < threads() ? most : threads());
+  if (count < 2 || may_borrow()) return 1;
+  const Clock::time_point now = Clock::now();
+  quick = now - last < soon ? quick + 1 : 0;
+  last = now;
+  Shared& all = shared();
+  std::unique_lock<std::mutex> lock(all.busy, std::try_to_lock);
+  if (!lock || !all.together()) return 1;
+  if (all.pool && all.pool->workers() >= count - 1 && all.pool->awake(count)) return count;
+  if (quick < often) return 1;
+  quick = 0;
+  return count;
+}
 
 namespace {
 

@@ -106,6 +106,11 @@ struct Member {
 int threads();
 void set_threads(int count);
 
+// How many threads, `most` of them at best, work of a few microseconds may be divided among: waking
+// one takes as long. So only those that look for work already, as they do for a while after they had
+// some; but where a thread asks again and again, they are worth waking.
+int threads_at_hand(i64 most);
+
 // While this lives and `wanted` is true, what the thread runs is divided among the threads of
 // torch's OpenMP, where there is one. They wait for torch's next operation without leaving their
 // cores, and our own threads would have to share those with them.

@@ -1,0 +1,36 @@
+// Whether brief work that comes again and again is quicker alone or together.
+#pragma once
+
+#include "threads.h"
+
+namespace statewise {
+
+// What threads tell one another takes as long as microseconds of work, or longer, where their cores
+// have no cache in common. So both ways are tried, a few times every thousand, and the quicker one
+// taken for the rest. Threads may use it at once: a count that is off by one does no harm.
+class Choice {
+ public:
+  bool together() const {
+    const int at = at_.load(std::memory_order_relaxed);
+    return at < 2 * tries ? at >= tries : best_[1].load() < best_[0].load();
+  }
+  // Whether `took` wants to know how long it was.
+  bool tries_now() const { return at_.load(std::memory_order_relaxed) < 2 * tries; }
+
+  void took(bool together, Clock::duration time) {
+    const int at = at_.load(std::memory_order_relaxed);
+    if (at < 2 * tries) {
+      if (together != (at >= tries)) return;  // threads to try it with were not at hand
+      std::atomic<Clock::rep>& best = best_[together];
+      if (at % tries == 0 || time.count() < best.load()) best.store(time.count());
+    }
+    at_.store(at + 1 < round ? at + 1 : 0, std::memory_order_relaxed);
+  }
+
+ private:
+  static constexpr int tries = 16, round = 1024;
+  std::atomic<int> at_{0};
+  std::atomic<Clock::rep> best_[2] = {};
+};
+
+}  // namespace statewise
