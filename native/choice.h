@@ -7,7 +7,8 @@ namespace statewise {
 
 // What threads tell one another takes as long as microseconds of work, or longer, where their cores
 // have no cache in common. So both ways are tried, a few times every thousand, and the quicker one
-// taken for the rest. Threads may use it at once: a count that is off by one does no harm.
+// taken for the rest; more seldom where that is alone. Threads may use it at once: a count that is
+// off by one does no harm.
 class Choice {
  public:
   bool together() const {
@@ -24,12 +25,16 @@ class Choice {
       std::atomic<Clock::rep>& best = best_[together];
       if (at % tries == 0 || time.count() < best.load()) best.store(time.count());
     }
+    const int round = round_.load(std::memory_order_relaxed);
     at_.store(at + 1 < round ? at + 1 : 0, std::memory_order_relaxed);
+    if (at + 1 < round) return;
+    const bool helps = best_[1].load() < best_[0].load();
+    round_.store(helps ? shortest : round < longest ? 2 * round : round, std::memory_order_relaxed);
   }
 
  private:
-  static constexpr int tries = 16, round = 1024;
-  std::atomic<int> at_{0};
+  static constexpr int tries = 16, shortest = 1024, longest = 65536;
+  std::atomic<int> at_{0}, round_{shortest};
   std::atomic<Clock::rep> best_[2] = {};
 };
 

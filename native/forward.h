@@ -20,18 +20,17 @@ static void lstm(const CellWeights& w, const StepRows& rows, i64 first, i64 last
       add_up(find_tile<4>(w.R.half, m), w, rows, i, m, p, sums);
       const i64 unit = p * V, n = w.units - unit;
       for (int r = 0; r < m; ++r) {
-        const Sigmoids gate = sigmoids(sums[r * 4], sums[r * 4 + 1]);  // in, forget
-        const vf candidate = hyperbolic(sums[r * 4 + 2]);
-        const vf c = gate.second * load(rows.c[i + r] + unit, n) + gate.first * candidate;
-        const Gated h = gated(sums[r * 4 + 3], c);
+        const vf in = sigmoid(sums[r * 4]), forget = sigmoid(sums[r * 4 + 1]);
+        const vf candidate = hyperbolic(sums[r * 4 + 2]), out = sigmoid(sums[r * 4 + 3]);
+        const vf c = forget * load(rows.c[i + r] + unit, n) + in * candidate;
         store(rows.c_out[i + r] + unit, c, n);
-        store(rows.h_out[i + r] + unit, h.product, n);
+        store(rows.h_out[i + r] + unit, out * hyperbolic(c), n);
         if (rows.save) {
           float* gates = rows.gates[i + r] + unit;
-          store(gates, gate.first);
-          store(gates + w.pad, gate.second);
+          store(gates, in);
+          store(gates + w.pad, forget);
           store(gates + 2 * w.pad, candidate);
-          store(gates + 3 * w.pad, h.gate);
+          store(gates + 3 * w.pad, out);
         }
       }
     }
@@ -47,16 +46,16 @@ static void gru_after(const CellWeights& w, const StepRows& rows, i64 first, i64
       add_up(find_tile<4, 3, 3>(w.R.half, m), w, rows, i, m, p, sums);
       const i64 unit = p * V, n = w.units - unit;
       for (int r = 0; r < m; ++r) {
-        const Sigmoids gate = sigmoids(sums[r * 4 + 1], sums[r * 4 + 2]);  // reset, update
+        const vf reset = sigmoid(sums[r * 4 + 1]), update = sigmoid(sums[r * 4 + 2]);
         const vf remembered = sums[r * 4 + 3];
-        const vf candidate = hyperbolic(sums[r * 4] + gate.first * remembered);
+        const vf candidate = hyperbolic(sums[r * 4] + reset * remembered);
         const vf h = load(rows.h[i + r] + unit, n);
-        store(rows.h_out[i + r] + unit, (1.0f - gate.second) * candidate + gate.second * h, n);
+        store(rows.h_out[i + r] + unit, (1.0f - update) * candidate + update * h, n);
         if (rows.save) {
           float* gates = rows.gates[i + r] + unit;
           store(gates, candidate);
-          store(gates + w.pad, gate.first);
-          store(gates + 2 * w.pad, gate.second);
+          store(gates + w.pad, reset);
+          store(gates + 2 * w.pad, update);
           store(gates + 3 * w.pad, remembered);
         }
       }
@@ -75,14 +74,14 @@ static void gru_before_gates(const CellWeights& w, const StepRows& rows, i64 fir
       add_up(find_tile<3, 3, 2>(w.R.half, m), w, rows, i, m, p, sums);
       const i64 unit = p * V, n = w.units - unit;
       for (int r = 0; r < m; ++r) {
-        const Sigmoids gate = sigmoids(sums[r * 3 + 1], sums[r * 3 + 2]);  // reset, update
-        const vf remembered = gate.first * load(rows.h[i + r] + unit, n);
+        const vf reset = sigmoid(sums[r * 3 + 1]), update = sigmoid(sums[r * 3 + 2]);
+        const vf remembered = reset * load(rows.h[i + r] + unit, n);
         float* gates = rows.gates[i + r] + unit;
         store(gates, sums[r * 3]);
-        store(gates + 2 * w.pad, gate.second);
+        store(gates + 2 * w.pad, update);
         store(rows.rh[i + r] + unit, remembered, n);
         if (rows.save) {
-          store(gates + w.pad, gate.first);
+          store(gates + w.pad, reset);
           store(gates + 3 * w.pad, remembered);
         }
       }

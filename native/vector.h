@@ -103,13 +103,8 @@ INLINE vf sigmoid(vf x) {
   return (x < 0.0f ? e : splat(1.0f)) / (1.0f + e);
 }
 
-// tanh x as c p / q: a quotient of polynomials, as in Eigen and XLA. It comes to 1 exactly where x is
-// held at c.
-struct Quotient {
-  vf c, p, q;
-};
-
-INLINE Quotient quotient(vf x) {
+// A quotient of polynomials, as in Eigen and XLA. It comes to 1 exactly where x is held.
+INLINE vf hyperbolic(vf x) {
   constexpr float most = 7.96357203f;
   const vf c = at_most(most, at_least(-most, x));
   const vf z = c * c;
@@ -122,95 +117,7 @@ INLINE Quotient quotient(vf x) {
   vf q = z * 1.19825839466702e-06f + 1.18534705686654e-04f;
   q = q * z + 2.26843463243900e-03f;
   q = q * z + 4.89352518554385e-03f;
-  return {c, p, q};
-}
-
-INLINE vf hyperbolic(vf x) {
-  const Quotient of = quotient(x);
-  return of.c * (of.p / of.q);
-}
-
-// Two sigmoids with one division, and one times a tanh with one. They take 1 + e^-x, which must not
-// overflow: where a lane is beyond 40 or NaN, the functions above are right.
-
-INLINE vi magnitude(vf x) { return (vi)x & 0x7fffffff; }
-
-INLINE bool ordinary(vi magnitudes) {
-  const vi beyond = magnitudes > 0x42200000;  // the bits of 40
-#if STATEWISE_WIDTH == 16
-  return !_mm512_movepi32_mask((__m512i)beyond);
-#elif STATEWISE_WIDTH == 8
-  return !_mm256_movemask_ps((__m256)beyond);
-#elif defined(__SSE2__)
-  return !_mm_movemask_ps((__m128)beyond);
-#else
-  return !(beyond[0] | beyond[1] | beyond[2] | beyond[3]);
-#endif
-}
-
-// 1 + e^-x. e^-x is 2^(n + r), where n is a multiple of 1 / V and |r| at most half of that: the
-// fraction of n is looked up. The polynomial is within 3e-8 of 2^r for |r| < 1 / 16; rounding log2(e)
-// comes to 6e-7 at 40.
-#if STATEWISE_WIDTH >= 8
-// 2^(j / V), less what j adds to the bits when n is shifted to the exponent's place.
-#if STATEWISE_WIDTH == 16
-constexpr int fraction_bits = 4;
-alignas(64) static const int32_t powers[V] = {
-    0x3f800000, 0x3f7daac3, 0x3f7b95c2, 0x3f79c3d3, 0x3f7837f0, 0x3f76f532, 0x3f75fed7, 0x3f75583f,
-    0x3f7504f3, 0x3f7508a4, 0x3f75672a, 0x3f76248c, 0x3f7744fd, 0x3f78ccdf, 0x3f7ac0c7, 0x3f7d257d};
-INLINE vi look_up(const int32_t* table, vi lane) {
-  return (vi)_mm512_permutexvar_epi32((__m512i)lane, _mm512_loadu_si512(table));
-}
-#else
-constexpr int fraction_bits = 3;
-alignas(32) static const int32_t powers[V] = {0x3f800000, 0x3f7b95c2, 0x3f7837f0, 0x3f75fed7,
-                                              0x3f7504f3, 0x3f75672a, 0x3f7744fd, 0x3f7ac0c7};
-INLINE vi look_up(const int32_t* table, vi lane) {
-  return (vi)_mm256_permutevar8x32_epi32(*(const __m256i*)table, (__m256i)lane);
-}
-#endif
-
-INLINE vf growth(vf x) {
-  constexpr int exponent = 23 - fraction_bits;
-  constexpr float magic = 1.5f * (1 << exponent), log2e = 1.44269504088896341f;
-  const vf shifted = magic - x * log2e;  // rounds to a multiple of 1 / V
-  const vf n = shifted - magic;
-  const vf r = x * -log2e - n;
-  vf p = r * 0.0554962232708931f + 0.2402576357126236f;
-  p = p * r + 0.6931472420692444f;
-  p = p * r + 1.0f;
-  return p * (vf)(((vi)shifted << exponent) + look_up(powers, (vi)shifted)) + 1.0f;
-}
-#else
-INLINE vf growth(vf x) { return power(-x, vi{} + 127 * exponent_one, splat(1.0f)) + 1.0f; }
-#endif
-
-struct Sigmoids {
-  vf first, second;
-};
-
-INLINE Sigmoids sigmoids(vf x, vf y) {
-  const vi a = magnitude(x), b = magnitude(y);
-  if (ordinary(a > b ? a : b)) {
-    const vf first = growth(x), second = growth(y), both = 1.0f / (first * second);
-    return {both * second, both * first};
-  }
-  return {sigmoid(x), sigmoid(y)};
-}
-
-// sigmoid(x), and its product with tanh(y).
-struct Gated {
-  vf gate, product;
-};
-
-INLINE Gated gated(vf x, vf y) {
-  const Quotient of = quotient(y);
-  if (ordinary(magnitude(x))) {
-    const vf grown = growth(x);
-    return {1.0f / grown, of.c * (of.p / (of.q * grown))};
-  }
-  const vf gate = sigmoid(x);
-  return {gate, gate * (of.c * (of.p / of.q))};
+  return c * (p / q);
 }
 
 template <int... L>

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -60,6 +61,32 @@ def test_a_whole_model_in_a_crowd(crowd):
     np.testing.assert_array_equal(stepped, again)
     for name, value in after.items():
         np.testing.assert_array_equal(value, expected[name])
+
+
+@pytest.mark.parametrize("pause", [0, 1e-4])
+def test_a_stream_of_brief_steps(pause):
+    """Threads that are awake take part in some of them, which changes nothing."""
+    layers = [sw.LSTM(128), sw.Residual(sw.GRU(128)), sw.GRU(96, reset="before")]
+    architecture = sw.Architecture(sw.Vector(128), layers, sw.Linear(20))
+    model = Model(architecture, weights(architecture))
+    x = np.random.default_rng(0).standard_normal((700, 1, 128)).astype(np.float32)
+    found = []
+    for count in (1, 2, 3):
+        kernels.set_threads(count)
+        try:
+            outputs, state = [], None
+            for t in range(len(x)):
+                y, state = model.step(x[t], state)
+                outputs.append(y)
+                time.sleep(pause and pause * (t % 100 == 0))
+        finally:
+            kernels.set_threads(0)
+        found.append((np.stack(outputs), state))
+    (alone, last), *others = found
+    for outputs, state in others:
+        np.testing.assert_array_equal(outputs, alone)
+        for field, value in state.items():
+            np.testing.assert_array_equal(value, last[field])
 
 
 @pytest.mark.parametrize("lent", [1, 2, 5])

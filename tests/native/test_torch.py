@@ -162,12 +162,12 @@ def test_the_operator_is_registered_as_torch_expects():
 
 def test_the_operator_has_the_gradients_of_the_direct_way():
     torch.manual_seed(0)
-    from statewise.nn.native import _recurrent
+    from statewise.nn.native import _Recurrent
 
     for given in arguments(grad=True):
         leaves = [g for g in given if isinstance(g, torch.Tensor) and g.requires_grad]
         found = []
-        for operator in (recurrent, _recurrent):
+        for operator in (recurrent, _Recurrent.apply):
             y, h, c, *_ = operator(*given)
             total = y.sin().sum() + h.sum() + (c.sum() if given[2] is not None else 0)
             found.append(torch.autograd.grad(total, leaves, allow_unused=True))
