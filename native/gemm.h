@@ -85,21 +85,36 @@ static void tn_tile(const float* a, const float* b, i64 rows, float* out, i64 st
 static constexpr void (*tn_tiles[tn_vectors])(const float*, const float*, i64, float*, i64, bool) =
     {tn_tile<1>, tn_tile<2>, tn_tile<3>};
 
-// Strips of tn_rows columns, each with its rows one after the other.
-static void tn_pack(float* to, i64 rows, const float* const* a, i64 offset, i64 n) {
+// Strips of tn_rows columns, each with its rows one after the other. On the way the columns are
+// added up, to `sums` where it is given.
+static void tn_pack(float* to, i64 rows, const float* const* a, i64 offset, i64 n, float* sums) {
   constexpr i64 line = 16;  // floats that are read together: several strips
   constexpr i64 strip = tn_chunk * tn_rows;
   i64 first = 0;
-  for (; first + line <= n; first += line, to += line / tn_rows * strip)
-    for (i64 r = 0; r < rows; ++r)
+  for (; first + line <= n; first += line, to += line / tn_rows * strip) {
+    vf total[line / V] = {};
+    for (i64 r = 0; r < rows; ++r) {
+      const float* from = a[r] + offset + first;
 #pragma GCC unroll 4
       for (i64 s = 0; s < line / tn_rows; ++s)
-        __builtin_memcpy(to + s * strip + r * tn_rows, a[r] + offset + first + s * tn_rows,
-                         tn_rows * sizeof(float));
+        __builtin_memcpy(to + s * strip + r * tn_rows, from + s * tn_rows, tn_rows * sizeof(float));
+#pragma GCC unroll 4
+      for (i64 j = 0; j < line / V; ++j) total[j] += load(from + j * V);
+    }
+    for (i64 j = 0; sums && j < line; j += V)
+      store(sums + first + j, load(sums + first + j) + total[j / V]);
+  }
   for (; first < n; first += tn_rows, to += strip)
-    for (i64 r = 0; r < rows; ++r)
-      for (i64 i = 0; i < tn_rows; ++i)
-        to[r * tn_rows + i] = first + i < n ? a[r][offset + first + i] : 0.0f;
+    for (i64 i = 0; i < tn_rows; ++i) {
+      const bool within = first + i < n;
+      float total = 0.0f;
+      for (i64 r = 0; r < rows; ++r) {
+        const float value = within ? a[r][offset + first + i] : 0.0f;
+        to[r * tn_rows + i] = value;
+        total += value;
+      }
+      if (sums && within) sums[first + i] += total;
+    }
 }
 
 // One panel of a right side, its rows one after the other.
@@ -143,7 +158,7 @@ static void gemm_tn(i64 rows, const float* const* a, const Product* products, i6
   do {
     const i64 depth = least(tn_chunk, rows - start);
     for (i64 p = 0; p < count; ++p)
-      tn_pack(left + p * packed, depth, a + start, products[p].offset, n);
+      tn_pack(left + p * packed, depth, a + start, products[p].offset, n, products[p].sums);
     for (i64 r = 0; r < right_count; ++r) {
       const i64 columns = rights[r].columns, all = (columns + V - 1) / V;
       const i64 panels = (all + tn_vectors - 1) / tn_vectors;
@@ -161,24 +176,4 @@ static void gemm_tn(i64 rows, const float* const* a, const Product* products, i6
     }
     start += depth;
   } while (start < rows);
-}
-
-static void column_sums(i64 rows, const float* const* a, i64 offset, i64 n, float* out) {
-  i64 column = 0;
-  for (; column + 4 * V <= n; column += 4 * V) {
-    vf total[4];
-#pragma GCC unroll 4
-    for (int j = 0; j < 4; ++j) total[j] = load(out + column + j * V);
-    for (i64 r = 0; r < rows; ++r)
-#pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j) total[j] += load(a[r] + offset + column + j * V);
-#pragma GCC unroll 4
-    for (int j = 0; j < 4; ++j) store(out + column + j * V, total[j]);
-  }
-  for (; column < n; column += V) {
-    const i64 width = n - column;
-    vf total = load(out + column, width);
-    for (i64 r = 0; r < rows; ++r) total += load(a[r] + offset + column, width);
-    store(out + column, total, width);
-  }
 }

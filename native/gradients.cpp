@@ -31,6 +31,7 @@ struct StepPointers {
   std::vector<float*> dh, dc, gates, drh_out;
   std::vector<const float*> product;
   std::vector<i64> row;
+  i64 count = 0;
   explicit StepPointers(i64 rows)
       : dy(rows), c(rows), c_before(rows), h_before(rows), saved(rows), h(rows), drh(rows),
         dh(rows), dc(rows), gates(rows), drh_out(rows), product(rows), row(rows) {}
@@ -72,31 +73,41 @@ __attribute__((always_inline)) inline void ask_for(const Shared& all, i64 t, Ran
     fetch(all.out.dy_at(row, t), units);
 }
 
+// The rows that have step t, and where they carry their gradients.
+i64 rows_back(const Shared& all, StepPointers& p, i64 t, Range rows) {
+  i64 count = 0;
+  for (i64 row = rows.first; row < rows.last; ++row) {
+    if (t >= all.job.length(row)) continue;
+    const i64 at = row * all.job.layer->pad;
+    p.row[count] = row;
+    p.dh[count] = all.dh + at;
+    p.dc[count] = all.dc + at;
+    p.drh[count] = p.drh_out[count] = all.drh + at;
+    ++count;
+  }
+  return count;
+}
+
 void step_back(const Shared& all, StepPointers& p, i64 t, Range rows, Member& me) {
   const Sequence& job = all.job;
   const Layer& layer = *job.layer;
   const Kernels& kernels = layer.kernels;
-  i64 count = 0;
-  for (i64 row = rows.first; row < rows.last; ++row) {
-    if (t >= job.length(row)) continue;
-    const i64 at = row * job.steps + t;
-    p.row[count] = row;
-    p.dy[count] = all.out.dy ? all.out.dy_at(row, t) : nullptr;
-    p.dh[count] = all.dh + row * layer.pad;
-    p.dc[count] = all.dc + row * layer.pad;
-    p.saved[count] = job.gates_at(row, t);
-    p.h[count] = job.y + at * layer.units;
-    p.gates[count] = all.sums_at(row, t);
-    p.h_before[count] = job.h_before(row, t, all.zeros);
-    p.drh_out[count] = all.drh + row * layer.pad;
-    p.drh[count] = p.drh_out[count];
-    if (layer.cell == Cell::lstm) {
-      p.c[count] = job.cells_at(row, t);
-      p.c_before[count] = job.c_before(row, t, all.zeros);
-    }
-    ++count;
-  }
+  if (job.lengths || t == job.steps - 1) p.count = rows_back(all, p, t, rows);
+  const i64 count = p.count;
   if (!count) return;
+  for (i64 i = 0; i < count; ++i) {
+    const i64 row = p.row[i];
+    p.dy[i] = all.out.dy ? all.out.dy_at(row, t) : nullptr;
+    p.saved[i] = job.gates_at(row, t);
+    p.gates[i] = all.sums_at(row, t);
+    if (layer.cell == Cell::lstm) {
+      p.c[i] = job.cells_at(row, t);
+      p.c_before[i] = job.c_before(row, t, all.zeros);
+    } else {
+      p.h[i] = job.y + (row * job.steps + t) * layer.units;
+      p.h_before[i] = job.h_before(row, t, all.zeros);
+    }
+  }
   const BackRows step{count,          p.dy.data(), p.dh.data(),       p.dc.data(),
                       p.saved.data(), p.h.data(),  p.gates.data(),    p.c.data(),
                       p.c_before.data(), p.h_before.data(), p.drh.data()};
@@ -155,19 +166,16 @@ void weight_gradients(const Shared& all, Range units, bool add, float* work) {
   Product products[4];
   for (i64 slot = 0; slot < gates; ++slot) {
     const i64 gate = after || before ? (slot + 2) % 3 : slot;
-    products[slot] = {offset(slot), {of_W(gate), of_R(gate), nullptr}};
-    if (out.db)
-      kernels.column_sums(rows, sums, offset(slot), units.count(),
-                          out.db + gate * width + units.first);
+    products[slot] = {offset(slot), {of_W(gate), of_R(gate), nullptr},
+                      out.db ? out.db + gate * width + units.first : nullptr};
   }
   // R of the candidate reads what the reset lets through, or is read by it.
   if (before) products[0].into[2] = products[0].into[1];
   if (after || before) products[0].into[1] = nullptr;
-  if (after) products[3] = {offset(3), {nullptr, of_R(2), nullptr}};
+  if (after)
+    products[3] = {offset(3), {nullptr, of_R(2), nullptr}, out.dm ? out.dm + units.first : nullptr};
   kernels.gemm_tn(rows, sums, products, after ? 4 : gates, units.count(), rights, before ? 3 : 2,
                   add, work);
-  if (after && out.dm)
-    kernels.column_sums(rows, sums, offset(3), units.count(), out.dm + units.first);
 }
 
 // Pointers of every step, as they lie in memory.

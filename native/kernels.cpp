@@ -100,7 +100,6 @@ static const Kernels table = {
     gemm,
     gemm_tn,
     tn_work,
-    column_sums,
     pack,
     lstm,
     gru_after,

@@ -63,11 +63,12 @@ struct Right {
 
 constexpr int most_rights = 3;
 
-// Columns of the left side of a product over rows, and where the products with each right side
-// go: (n, columns), or null.
+// Columns of the left side of a product over rows, where the products with each right side go:
+// (n, columns), or null, and what the columns' own sums are added to: (n), or null.
 struct Product {
   i64 offset;
   float* into[most_rights];
+  float* sums;
 };
 
 // The rows of one step backward. `dh` and `dc` come with the gradient from later steps.
@@ -100,8 +101,6 @@ struct Kernels {
   void (*gemm_tn)(i64 rows, const float* const* a, const Product* products, i64 count, i64 n,
                   const Right* rights, i64 right_count, bool add, float* work);
   i64 (*tn_work)(i64 count, i64 n);
-  // out[n] += sum over rows of a[row][offset + n].
-  void (*column_sums)(i64 rows, const float* const* a, i64 offset, i64 n, float* out);
   // One vector of a panel: to[k * stride + l] = lanes[l][k], zero in lanes from `count` on.
   void (*pack)(const float* const* lanes, int count, i64 depth, float* to, i64 stride);
 
