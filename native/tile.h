@@ -3,7 +3,7 @@
 // Rows of a tile: as many as leave registers for a factor of each row and one vector of the panel,
 // or for the panel's vectors and one factor. Twelve sums keep two units with a latency of four busy.
 constexpr int tile_rows(int vectors) {
-  return many_registers ? (vectors == 4 ? 6 : 8)
+  return many_registers ? (vectors >= 3 ? 6 : 8)
                         : (vectors == 4 ? 3 : vectors == 3 ? 4 : vectors == 2 ? 6 : 8);
 }
 
@@ -30,7 +30,8 @@ INLINE void multiply(vf (&sums)[U][M][N], const float* const* rows, const float*
     for (int u = 0; u < U; ++u, w += (B - A) * V) {
       vf weights[N];
 #pragma GCC unroll 8
-      for (int j = A; j < B; ++j) weights[j] = load(w + (j - A) * V);
+      for (int j = A; j < B; ++j)
+        weights[j] = M > 1 ? load_once(w + (j - A) * V) : load(w + (j - A) * V);
 #pragma GCC unroll 8
       for (int r = 0; r < M; ++r) {
         const vf factor = splat(row[r][k + u]);

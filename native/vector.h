@@ -17,6 +17,19 @@ constexpr bool many_registers = STATEWISE_REGISTERS >= 32;
 INLINE vf load(const float* p) { return *reinterpret_cast<const vf_loose*>(p); }
 INLINE void store(float* p, vf v) { *reinterpret_cast<vf_loose*>(p) = v; }
 
+// Loaded once, for all its uses: a compiler may take it for cheaper to read it again for each.
+INLINE vf load_once(const float* p) {
+  vf v = load(p);
+#if defined(__AVX512F__)
+  asm("" : "+v"(v));
+#elif defined(__SSE2__)
+  asm("" : "+x"(v));
+#elif defined(__aarch64__)
+  asm("" : "+w"(v));
+#endif
+  return v;
+}
+
 INLINE vf splat(float s) {
 #if STATEWISE_WIDTH == 16
   return vf{s, s, s, s, s, s, s, s, s, s, s, s, s, s, s, s};
