@@ -1,7 +1,7 @@
 // `Program` in Python: a whole model in one call.
 
 #include <Python.h>
-#include <structmember.h>  // slots, before Python 3.12
+#include <structmember.h>  // PyMemberDef, which Python.h has from 3.12 on
 
 #include "named_program.h"
 

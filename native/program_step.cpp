@@ -57,7 +57,7 @@ void Program::step_divided(const StepJob& job, const Division& division) const {
     Arena arena(block + each * std::size_t(thread));
     return StepWork(arena, *this, division.most);
   };
-  if (division.threads == 1 && division.pieces == 1) {
+  if (division.threads == 1 && division.pieces == 1) {  // a step may be shorter than a closure takes
     Member alone;
     step_rows(job, memory(0), {0, job.rows}, back, alone);
     return;
