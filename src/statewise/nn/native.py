@@ -47,7 +47,7 @@ def whole(
     followed = _followed(tensors)
     if see and followed:
         return None
-    run: Any = _Recurrent.apply if followed else _forward  # type: ignore[no-untyped-call]
+    run: Any = _Recurrent.apply if followed else _forward
     if torch.compiler.is_compiling() or not _plain(tensors):
         run = recurrent
     y, h, c, *saved = run(*tensors, reset, lengths, kernels.kernel(cell), followed or see)
@@ -62,7 +62,8 @@ def one_step(cell: Cell, p: Parameters, x: Tensor, s: Fields) -> tuple[Tensor, F
     if torch.compiler.is_compiling() or not _plain(inputs) or _followed(inputs):
         return None
     tensors = [None if tensor is None else tensor.contiguous() for tensor in inputs]
-    y, h, c, *_ = _forward(*tensors, None, None, None, None, kernels.kernel(cell), False)
+    run: Any = _forward
+    y, h, c, *_ = run(*tensors, None, None, None, None, kernels.kernel(cell), False)
     return y[:, 0], {"h": h} if c is None else {"h": h, "c": c}, {}
 
 
