@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -87,6 +88,28 @@ def test_a_stream_of_brief_steps(pause):
         np.testing.assert_array_equal(outputs, alone)
         for field, value in state.items():
             np.testing.assert_array_equal(value, last[field])
+
+
+def test_callers_that_share_a_model_and_the_threads():
+    architecture = sw.Architecture(sw.Vector(128), [sw.LSTM(128)])
+    model = Model(architecture, weights(architecture))
+    x = np.random.default_rng(0).standard_normal((1, 128)).astype(np.float32)
+
+    def run(_=None):
+        state = None
+        for _ in range(1500):
+            y, state = model.step(x, state)
+        return y
+
+    kernels.set_threads(1)
+    alone = run()
+    kernels.set_threads(2)
+    try:
+        with ThreadPoolExecutor(3) as pool:
+            for y in pool.map(run, range(3)):
+                np.testing.assert_array_equal(y, alone)
+    finally:
+        kernels.set_threads(0)
 
 
 @pytest.mark.parametrize("lent", [1, 2, 5])
