@@ -16,6 +16,7 @@ namespace statewise {
 namespace STATEWISE_ISA {
 
 #include "vector.h"
+#include "activations.h"
 #include "tile.h"
 #include "gemm.h"
 #include "forward.h"

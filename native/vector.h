@@ -1,4 +1,4 @@
-// Vectors of the instruction set this is compiled for, and accurate exp, sigmoid and tanh on them.
+// Vectors of the instruction set this is compiled for.
 //
 // Included by kernels.cpp only, inside the namespace of an instruction set. No templates of the
 // standard library here: the linker may keep either copy of an inline function, and the copy
@@ -6,6 +6,7 @@
 
 typedef float vf __attribute__((vector_size(STATEWISE_WIDTH * 4)));
 typedef int32_t vi __attribute__((vector_size(STATEWISE_WIDTH * 4)));
+typedef uint32_t vu __attribute__((vector_size(STATEWISE_WIDTH * 4)));
 typedef float vf_loose __attribute__((vector_size(STATEWISE_WIDTH * 4), aligned(4), may_alias));
 typedef int32_t vi_loose __attribute__((vector_size(STATEWISE_WIDTH * 4), aligned(4), may_alias));
 
@@ -80,58 +81,6 @@ INLINE vf at_most(float high, vf x) { return (vf)_mm_min_ps((__m128)splat(high),
 INLINE vf at_least(float low, vf x) { return x < low ? splat(low) : x; }
 INLINE vf at_most(float high, vf x) { return x > high ? splat(high) : x; }
 #endif
-
-// e^x for x from -104 to 89, as 2^n p. The exponent of 2^n is made larger by `shift`, which is in
-// its place in a float already, and `scale` makes up for that: so the result goes through the
-// denormals to zero and up to infinity. The polynomial is within 1.1e-7 of e^r, where |r| < ln(2) / 2.
-INLINE vf power(vf x, [[maybe_unused]] vi shift, [[maybe_unused]] vf scale) {
-  const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number
-  const vf shifted = x * 1.44269504088896341f + magic;
-  const vf n = shifted - magic;
-  vf r = x - n * 0.693359375f;
-  r = r - n * -2.12194440e-4f;
-  vf p = r * 8.312502875e-3f + 4.189033061e-2f;
-  p = p * r + 1.66671157e-1f;
-  p = p * r + 4.99992311e-1f;
-  p = p * r + 1.0f;
-  p = p * r + 1.0f;
-#if STATEWISE_WIDTH == 16
-  return (vf)_mm512_scalef_ps((__m512)p, (__m512)n);
-#else
-  return p * (vf)(((vi)shifted << 23) + shift) * scale;
-#endif
-}
-
-constexpr int32_t exponent_one = 1 << 23;
-
-INLINE vf exponential(vf x) {
-  const vi rising = x > 0.0f;
-  const vi shift = rising ? vi{} + 126 * exponent_one : vi{} + 191 * exponent_one;
-  return power(at_most(89.0f, at_least(-104.0f, x)), shift, rising ? splat(2.0f) : splat(0x1p-64f));
-}
-
-INLINE vf sigmoid(vf x) {
-  const vf falling = (vf)((vi)x | (int32_t)0x80000000);  // -|x|
-  const vf e = power(at_least(-104.0f, falling), vi{} + 191 * exponent_one, splat(0x1p-64f));
-  return (x < 0.0f ? e : splat(1.0f)) / (1.0f + e);
-}
-
-// A quotient of polynomials, as in Eigen and XLA. It comes to 1 exactly where x is held.
-INLINE vf hyperbolic(vf x) {
-  constexpr float most = 7.96357203f;
-  const vf c = at_most(most, at_least(-most, x));
-  const vf z = c * c;
-  vf p = z * -2.76076847742355e-16f + 2.00018790482477e-13f;
-  p = p * z - 8.60467152213735e-11f;
-  p = p * z + 5.12229709037114e-08f;
-  p = p * z + 1.48572235717979e-05f;
-  p = p * z + 6.37261928875436e-04f;
-  p = p * z + 4.89352455891786e-03f;
-  vf q = z * 1.19825839466702e-06f + 1.18534705686654e-04f;
-  q = q * z + 2.26843463243900e-03f;
-  q = q * z + 4.89352518554385e-03f;
-  return c * (p / q);
-}
 
 template <int... L>
 struct Lanes {};
