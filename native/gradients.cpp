@@ -213,7 +213,7 @@ void block_back(Shared& all, const Division& division, bool add, Work work) {
   if (division.by_rows)
     divided(threads, threads, [&](i64 piece, int) {
       Member alone;
-      const Range mine = part(all.rows.count(), piece, threads);
+      const Range mine = part(all.rows.count(), piece, threads, division.unit);
       steps_back(all, {all.rows.first + mine.first, all.rows.first + mine.last}, alone);
     });
   else
@@ -247,7 +247,8 @@ void run_backward(const Sequence& job, const Gradients& out) {
   // weights.
   const int threads = division.threads;
   const i64 blocks = division.by_rows ? (division.pieces + threads - 1) / threads : 1;
-  const i64 most = (job.rows + blocks - 1) / blocks;
+  const i64 unit = division.unit * threads;
+  const i64 most = ((job.rows + unit - 1) / unit + blocks - 1) / blocks * unit;
   // Every thread's work, and then the gradients of a block's sums, whose padding the kernels clear.
   char* memory = scratch(each * std::size_t(threads) +
                          std::size_t(most * job.steps * layer.stride) * sizeof(float));
@@ -259,7 +260,7 @@ void run_backward(const Sequence& job, const Gradients& out) {
     copy_or_clear(dc + row * layer.pad, out.dc ? out.dc + row * units : nullptr, units);
   }
   for (i64 block = 0; block < blocks; ++block) {
-    Shared all{job, out, part(job.rows, block, blocks), work(threads), dh, dc, dc + state,
+    Shared all{job, out, part(job.rows, block, blocks, unit), work(threads), dh, dc, dc + state,
                dc + 2 * state};
     block_back(all, division, block > 0, work);
   }

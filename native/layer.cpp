@@ -136,8 +136,10 @@ Division divide(i64 rows, i64 steps, i64 weight_bytes) {
   // Pieces of some two dozen rows use a panel well, even out the speeds of threads, and keep what a
   // step touches near. A large model's weights are read from afar for each piece, so there are fewer.
   const i64 share = rows / (members * (large ? 64 : 24));
-  const i64 pieces = members * (share < 1 ? 1 : share);
-  return {int(members), true, pieces, (rows + pieces - 1) / pieces};
+  if (share < 2) return {int(members), true, members, (rows + members - 1) / members};
+  constexpr i64 unit = 6;  // whole tiles
+  const i64 pieces = members * share, units = (rows + unit - 1) / unit;
+  return {int(members), true, pieces, (units + pieces - 1) / pieces * unit, unit};
 }
 
 }  // namespace statewise

@@ -93,6 +93,9 @@ struct Division {
   bool by_rows = true;
   i64 pieces = 1;  // of rows
   i64 most = 0;    // rows of the largest piece, all of them by unit blocks
+  i64 unit = 1;    // rows of a piece are a multiple of it, but for the last piece
+
+  Range piece(i64 rows, i64 index) const { return part(rows, index, pieces, unit); }
 };
 Division divide(i64 rows, i64 steps, i64 weight_bytes);  // read at each step
 

@@ -48,7 +48,7 @@ void Program::call(const CallJob& job) const {
   };
   if (division.by_rows) {
     divided(division.threads, division.pieces, [&](i64 piece, int thread) {
-      call_rows(job, memory(thread), part(job.rows, piece, division.pieces));
+      call_rows(job, memory(thread), division.piece(job.rows, piece));
     });
     return;
   }

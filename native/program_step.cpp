@@ -65,7 +65,7 @@ void Program::step_divided(const StepJob& job, const Division& division) const {
   if (division.by_rows) {
     divided(division.threads, division.pieces, [&](i64 piece, int thread) {
       Member alone;
-      step_rows(job, memory(thread), part(job.rows, piece, division.pieces), back, alone);
+      step_rows(job, memory(thread), division.piece(job.rows, piece), back, alone);
     });
     return;
   }

@@ -9,8 +9,13 @@ namespace statewise {
 
 namespace {
 
+// Rows that fill a tile use a panel of W well enough at every step; fewer do so only when the
+// products of many steps are computed together.
+constexpr i64 few_rows = 8;
+
 // Steps whose input products are computed ahead: as many as stay in the second-level cache.
 i64 steps_ahead(const Sequence& job, i64 rows) {
+  if (rows >= few_rows) return 1;
   const i64 floats = rows * job.layer->stride;
   const i64 steps = floats ? 65536 / floats : job.steps;
   return steps < 1 ? 1 : steps < job.steps ? steps : job.steps;
@@ -87,19 +92,20 @@ ForwardBytes forward_bytes(const Sequence& job, i64 rows) {
 
 void forward(const Sequence& job, Range rows, Member& me, char* own, char* shared) {
   const Layer& layer = *job.layer;
-  const i64 units = layer.units;
+  const i64 units = layer.units, inputs = layer.inputs, steps = job.steps;
+  const float* const x = job.x;
+  float* const y = job.y;
+  const bool cells = job.cells;
   Arena own_arena(own), shared_arena(shared);
   const Pointers work(own_arena, job, rows.count());
   const Activations kept(shared_arena, job, rows.count());
   std::memset(work.zeros, 0, std::size_t(units) * sizeof(float));
   const i64 ahead = steps_ahead(job, rows.count());
-  // Rows that fill a tile use a panel of W well enough at every step; fewer do so only when the
-  // products of many steps are computed together.
-  const bool products_ahead = job.steps > 1 && rows.count() < 8;
+  const bool products_ahead = steps > 1 && rows.count() < few_rows;
   const bool lstm = layer.cell == Cell::lstm;
 
-  for (i64 start = 0; start < job.steps; start += ahead) {
-    const i64 stop = start + ahead < job.steps ? start + ahead : job.steps;
+  for (i64 start = 0; start < steps; start += ahead) {
+    const i64 stop = start + ahead < steps ? start + ahead : steps;
     const auto gates_row = [&](i64 row, i64 t) {
       return job.gates ? job.gates_at(row, t)
                        : kept.ahead + ((row - rows.first) * ahead + t - start) * layer.stride;
@@ -108,7 +114,7 @@ void forward(const Sequence& job, Range rows, Member& me, char* own, char* share
       i64 count = 0;
       for (i64 row = rows.first; row < rows.last; ++row)
         for (i64 t = start; t < stop && t < job.length(row); ++t, ++count) {
-          work.x[count] = job.x + (row * job.steps + t) * layer.inputs;
+          work.x[count] = x + (row * steps + t) * inputs;
           work.product[count] = gates_row(row, t);
         }
       me.each(layer.weights.W.count, 1, [&](Range panels) {
@@ -125,15 +131,18 @@ void forward(const Sequence& job, Range rows, Member& me, char* own, char* share
       i64 count = 0;
       for (i64 row = rows.first; row < rows.last; ++row) {
         if (t >= job.length(row)) continue;
-        work.h[count] = job.h_before(row, t, work.zeros);
-        work.h_out[count] = job.y + (row * job.steps + t) * units;
+        const bool carried = t && !job.resets(row, t);
+        const i64 at = row * steps + t;
+        float* const h = y + at * units;
+        work.h_out[count] = h;
+        work.h[count] = carried ? h - units : job.h_before(row, t, work.zeros);
         work.gates[count] = gates_row(row, t);
-        if (!products_ahead) work.x[count] = job.x + (row * job.steps + t) * layer.inputs;
+        if (!products_ahead) work.x[count] = x + at * inputs;
         if (lstm) {
-          float* c = kept.c + (row - rows.first) * units;
+          float* const c = cells ? job.cells_at(row, t) : kept.c + (row - rows.first) * units;
+          work.c_out[count] = c;
           work.c_in[count] =
-              job.cells || !t || job.resets(row, t) ? job.c_before(row, t, work.zeros) : c;
-          work.c_out[count] = job.cells ? job.cells_at(row, t) : c;
+              !carried ? job.c_before(row, t, work.zeros) : cells ? job.cells_at(row, t - 1) : c;
         }
         work.rh[count] = kept.rh + (row - rows.first) * layer.pad;
         ++count;
@@ -159,7 +168,7 @@ void run_forward(const Sequence& job) {
     divided(division.threads, division.pieces, [&](i64 piece, int thread) {
       Member alone;
       char* mine = memory(thread);
-      forward(job, part(job.rows, piece, division.pieces), alone, mine, mine + own);
+      forward(job, division.piece(job.rows, piece), alone, mine, mine + own);
     });
   } else {
     together(division.threads, [&](Member& me) {
