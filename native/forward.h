@@ -2,10 +2,10 @@
 // is read from the cache once for all rows; the pointwise part follows while the sums are at hand.
 
 // W x + b + R h of panel p for rows i to i + m. Where W x + b is known, it is read.
-INLINE void add_up(Tile tile, const CellWeights& w, const StepRows& rows, i64 i, int m, i64 p,
+INLINE void add_up(Tile tile, const CellWeights& w, const StepRows& rows, i64 i, i64 m, i64 p,
                    vf* sums) {
   const float* start[most_rows];
-  for (int r = 0; r < m; ++r) start[r] = (rows.x ? w.bias : rows.gates[i + r]) + p * w.R.panel_step;
+  for (i64 r = 0; r < m; ++r) start[r] = (rows.x ? w.bias : rows.gates[i + r]) + p * w.R.panel_step;
   const Factor x = rows.x ? Factor{rows.x + i, panel(w.W, p), w.inputs} : Factor{};
   tile(sums, start, w.W.vector_step, x, {rows.h + i, panel(w.R, p), w.units});
 }
@@ -14,12 +14,12 @@ static void lstm(const CellWeights& w, const StepRows& rows, i64 first, i64 last
   constexpr int step = tile_rows(4);
   vf sums[step * 4];
   for (i64 turn = first; turn < last; ++turn)
-    for (i64 i = 0; i < rows.count; i += step) {
+    for (i64 i = 0, m; i < rows.count; i += m) {
       const i64 p = rows.back ? first + last - 1 - turn : turn;
-      const int m = int(least(step, rows.count - i));
+      m = next_rows(rows.count - i, step);
       add_up(find_tile<4>(w.R.half, m), w, rows, i, m, p, sums);
       const i64 unit = p * V, n = w.units - unit;
-      for (int r = 0; r < m; ++r) {
+      for (i64 r = 0; r < m; ++r) {
         const vf in = sigmoid(sums[r * 4]), forget = sigmoid(sums[r * 4 + 1]);
         const vf candidate = hyperbolic(sums[r * 4 + 2]), out = sigmoid(sums[r * 4 + 3]);
         const vf c = forget * load(rows.c[i + r] + unit, n) + in * candidate;
@@ -40,12 +40,12 @@ static void gru_after(const CellWeights& w, const StepRows& rows, i64 first, i64
   constexpr int step = tile_rows(4);
   vf sums[step * 4];  // n's part of W x + b, r, z, n's part of R h + m
   for (i64 turn = first; turn < last; ++turn)
-    for (i64 i = 0; i < rows.count; i += step) {
+    for (i64 i = 0, m; i < rows.count; i += m) {
       const i64 p = rows.back ? first + last - 1 - turn : turn;
-      const int m = int(least(step, rows.count - i));
+      m = next_rows(rows.count - i, step);
       add_up(find_tile<4, 3, 3>(w.R.half, m), w, rows, i, m, p, sums);
       const i64 unit = p * V, n = w.units - unit;
-      for (int r = 0; r < m; ++r) {
+      for (i64 r = 0; r < m; ++r) {
         const vf reset = sigmoid(sums[r * 4 + 1]), update = sigmoid(sums[r * 4 + 2]);
         const vf remembered = sums[r * 4 + 3];
         const vf candidate = hyperbolic(sums[r * 4] + reset * remembered);
@@ -68,12 +68,12 @@ static void gru_before_gates(const CellWeights& w, const StepRows& rows, i64 fir
   constexpr int step = tile_rows(3);
   vf sums[step * 3];  // n's part of W x + b, r, z
   for (i64 turn = first; turn < last; ++turn)
-    for (i64 i = 0; i < rows.count; i += step) {
+    for (i64 i = 0, m; i < rows.count; i += m) {
       const i64 p = rows.back ? first + last - 1 - turn : turn;
-      const int m = int(least(step, rows.count - i));
+      m = next_rows(rows.count - i, step);
       add_up(find_tile<3, 3, 2>(w.R.half, m), w, rows, i, m, p, sums);
       const i64 unit = p * V, n = w.units - unit;
-      for (int r = 0; r < m; ++r) {
+      for (i64 r = 0; r < m; ++r) {
         const vf reset = sigmoid(sums[r * 3 + 1]), update = sigmoid(sums[r * 3 + 2]);
         const vf remembered = reset * load(rows.h[i + r] + unit, n);
         float* gates = rows.gates[i + r] + unit;
@@ -93,13 +93,13 @@ static void gru_before_candidate(const CellWeights& w, const StepRows& rows, i64
   vf sums[step];
   const float* start[step];
   for (i64 turn = first; turn < last; ++turn)
-    for (i64 i = 0; i < rows.count; i += step) {
+    for (i64 i = 0, m; i < rows.count; i += m) {
       const i64 p = rows.back ? first + last - 1 - turn : turn;
-      const int m = int(least(step, rows.count - i));
+      m = next_rows(rows.count - i, step);
       const i64 unit = p * V, n = w.units - unit;
-      for (int r = 0; r < m; ++r) start[r] = rows.gates[i + r] + unit;
+      for (i64 r = 0; r < m; ++r) start[r] = rows.gates[i + r] + unit;
       find_tile<1>(w.Rn.half, m)(sums, start, 0, {}, {rows.rh + i, panel(w.Rn, p), w.units});
-      for (int r = 0; r < m; ++r) {
+      for (i64 r = 0; r < m; ++r) {
         float* gates = rows.gates[i + r] + unit;
         const vf candidate = hyperbolic(sums[r]), update = load(gates + 2 * w.pad);
         const vf h = load(rows.h[i + r] + unit, n);
@@ -113,11 +113,11 @@ static void elman(const CellWeights& w, const StepRows& rows, i64 first, i64 las
   const int vectors = int(w.R.vectors), step = tile_rows(vectors);
   vf sums[most_rows * plain_vectors];
   for (i64 turn = first; turn < last; ++turn)
-    for (i64 i = 0; i < rows.count; i += step) {
+    for (i64 i = 0, m; i < rows.count; i += m) {
       const i64 p = rows.back ? first + last - 1 - turn : turn;
-      const int m = int(least(step, rows.count - i));
+      m = next_rows(rows.count - i, step);
       add_up(plain_tile(w.R, m), w, rows, i, m, p, sums);
-      for (int r = 0; r < m; ++r)
+      for (i64 r = 0; r < m; ++r)
         for (int j = 0; j < vectors; ++j) {
           const i64 unit = p * w.R.panel_step + j * V, n = w.units - unit;
           if (n <= 0) break;

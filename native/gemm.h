@@ -17,9 +17,9 @@ static void gemm(const Panels& b, i64 rows, const float* const* a, i64 first, i6
       i64 k = 0;
       do {
         const i64 depth = least(depth_block, b.depth - k);
-        for (i64 i = start; i < stop; i += step) {
-          const int m = int(least(step, stop - i));
-          for (int r = 0; r < m; ++r) {
+        for (i64 i = start, m; i < stop; i += m) {
+          m = next_rows(stop - i, step);
+          for (i64 r = 0; r < m; ++r) {
             shifted[r] = a[i + r] + k;
             for (i64 j = 0; j < b.vectors; ++j) {
               const i64 column = p * b.panel_step + j * b.vector_step;
@@ -32,7 +32,7 @@ static void gemm(const Panels& b, i64 rows, const float* const* a, i64 first, i6
             }
           }
           plain_tile(b, m)(sums, begin, V, {}, {shifted, panel(b, p, k), depth});
-          for (int r = 0; r < m; ++r)
+          for (i64 r = 0; r < m; ++r)
             for (i64 j = 0; j < b.vectors; ++j) {
               const i64 column = p * b.panel_step + j * b.vector_step;
               if (column < columns)

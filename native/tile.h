@@ -133,13 +133,13 @@ struct Tiles<Weight, N, X, H, 0> {
 };
 
 template <int N, int X = N, int H = N>
-INLINE Tile find_tile(bool half, int rows) {
+INLINE Tile find_tile(bool half, i64 rows) {
   static constexpr Tiles<float, N, X, H> single;
   static constexpr Tiles<int32_t, N, X, H> halved;
   return (half ? halved.of : single.of)[rows - 1];
 }
 
-INLINE Tile plain_tile(const Panels& panels, int rows) {
+INLINE Tile plain_tile(const Panels& panels, i64 rows) {
   switch (panels.vectors) {
     case 1: return find_tile<1>(panels.half, rows);
     case 2: return find_tile<2>(panels.half, rows);
@@ -157,3 +157,11 @@ INLINE const void* panel(const Panels& panels, i64 p, i64 k = 0) {
 }
 
 INLINE i64 least(i64 a, i64 b) { return a < b ? a : b; }
+
+// Rows of the next tile: no more than `most`, and about as many as in those that follow. A tile of
+// few rows would read its panel for little work.
+INLINE i64 next_rows(i64 left, i64 most) {
+  if (left <= most) return left;
+  const i64 tiles = (left + most - 1) / most;
+  return (left + tiles - 1) / tiles;
+}
