@@ -220,7 +220,7 @@ void block_back(Shared& all, const Division& division, bool add, Work work) {
     together(threads, [&](Member& me) { steps_back(all, all.rows, me); });
   // The right side is packed anew for every range of units: few of them, and none very narrow.
   const i64 wide = threads > 1 ? (layer.units + 15) / 16 : 1;
-  const i64 ranges = wide < 4 * threads ? wide : 4 * threads;
+  const i64 ranges = wide < 2 * threads ? wide : 2 * threads;
   divided(threads, ranges, [&](i64 index, int thread) {
     weight_gradients(all, part(layer.units, index, ranges, layer.kernels.width), add, work(thread));
   });
