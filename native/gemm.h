@@ -49,7 +49,6 @@ static void gemm(const Panels& b, i64 rows, const float* const* a, i64 first, i6
 
 constexpr int tn_rows = many_registers ? 8 : 4;
 constexpr int tn_vectors = 3;
-constexpr i64 tn_chunk = 128;  // rows: a panel of the right side stays in the first-level cache
 
 static i64 tn_strips(i64 n) { return (n + tn_rows - 1) / tn_rows; }
 

@@ -10,19 +10,20 @@ namespace statewise {
 
 namespace {
 
-// A block of rows, shared by the members of a team. Pointers of every step that is not padding.
+// A block of rows and steps, shared by the members of a team. Pointers of every step that is not
+// padding.
 struct Shared {
   const Sequence& job;
   const Gradients& out;
-  const Range rows;
-  float* sums;  // (steps, rows of the block, stride): gradients of the gates' sums
+  const Range rows, steps;
+  float* sums;  // (steps, rows, stride) of the block: gradients of the gates' sums
   float *dh, *dc, *drh;  // (rows, pad) of all
   const float* zeros;
   std::vector<const float*> sums_rows{}, x{}, h{}, remembered{};
   std::vector<float*> dx{};
 
   float* sums_at(i64 row, i64 t) const {
-    return sums + (t * rows.count() + row - rows.first) * job.layer->stride;
+    return sums + ((t - steps.first) * rows.count() + row - rows.first) * job.layer->stride;
   }
 };
 
@@ -92,7 +93,7 @@ void step_back(const Shared& all, StepPointers& p, i64 t, Range rows, Member& me
   const Sequence& job = all.job;
   const Layer& layer = *job.layer;
   const Kernels& kernels = layer.kernels;
-  if (job.lengths || t == job.steps - 1) p.count = rows_back(all, p, t, rows);
+  if (job.lengths || t == all.steps.last - 1) p.count = rows_back(all, p, t, rows);
   const i64 count = p.count;
   if (!count) return;
   for (i64 i = 0; i < count; ++i) {
@@ -182,9 +183,9 @@ void weight_gradients(const Shared& all, Range units, bool add, float* work) {
 void gather(Shared& all) {
   const Sequence& job = all.job;
   const Layer& layer = *job.layer;
-  const std::size_t most = std::size_t(all.rows.count() * job.steps);
+  const std::size_t most = std::size_t(all.rows.count() * all.steps.count());
   for (auto* pointers : {&all.sums_rows, &all.x, &all.h}) pointers->reserve(most);
-  for (i64 t = 0; t < job.steps; ++t)
+  for (i64 t = all.steps.first; t < all.steps.last; ++t)
     for (i64 row = all.rows.first; row < all.rows.last; ++row) {
       if (t >= job.length(row)) continue;
       const i64 at = row * job.steps + t;
@@ -197,13 +198,13 @@ void gather(Shared& all) {
     }
 }
 
-// The steps of some rows, last to first.
+// The steps of some of the block's rows, last to first.
 void steps_back(const Shared& all, Range rows, Member& me) {
   StepPointers pointers(rows.count());
-  for (i64 t = all.job.steps - 1; t >= 0; --t) step_back(all, pointers, t, rows, me);
+  for (i64 t = all.steps.last; t-- > all.steps.first;) step_back(all, pointers, t, rows, me);
 }
 
-// A block of rows: its steps, and then what they add to the gradients of weights and inputs.
+// A block: its steps, and then what they add to the gradients of weights and inputs.
 // `work` gives each thread memory for gemm_tn.
 template <class Work>
 void block_back(Shared& all, const Division& division, bool add, Work work) {
@@ -234,6 +235,14 @@ void block_back(Shared& all, const Division& division, bool add, Work work) {
   });
 }
 
+// Steps of a block: the gradients of its sums stay in a cache until they have become gradients of
+// weights, and a long sequence needs no more memory for them than a short one.
+i64 steps_at_once(i64 stride, i64 rows, i64 steps) {
+  const i64 chunks = (i64(2) << 20) / (tn_chunk * stride * i64(sizeof(float)));
+  const i64 most = tn_chunk * (chunks < 1 ? 1 : chunks) / (rows < 1 ? 1 : rows);
+  return most < 1 ? 1 : most < steps ? most : steps;
+}
+
 }  // namespace
 
 void run_backward(const Sequence& job, const Gradients& out) {
@@ -243,15 +252,14 @@ void run_backward(const Sequence& job, const Gradients& out) {
   const std::size_t each = rounded(std::size_t(layer.kernels.tn_work(4, units)) * sizeof(float));
   const Buffer carried(std::size_t(3 * state + units) * sizeof(float));
   float *dh = carried.floats(), *dc = dh + state;
-  // Blocks of rows whose gradients of sums stay in a cache until they have become gradients of
-  // weights.
   const int threads = division.threads;
   const i64 blocks = division.by_rows ? (division.pieces + threads - 1) / threads : 1;
   const i64 unit = division.unit * threads;
   const i64 most = ((job.rows + unit - 1) / unit + blocks - 1) / blocks * unit;
+  const i64 span = steps_at_once(layer.stride, most, job.steps);
   // Every thread's work, and then the gradients of a block's sums, whose padding the kernels clear.
   char* memory = scratch(each * std::size_t(threads) +
-                         std::size_t(most * job.steps * layer.stride) * sizeof(float));
+                         std::size_t(most * span * layer.stride) * sizeof(float));
   const auto work = [&](int thread) {
     return reinterpret_cast<float*>(memory + each * std::size_t(thread));
   };
@@ -260,9 +268,13 @@ void run_backward(const Sequence& job, const Gradients& out) {
     copy_or_clear(dc + row * layer.pad, out.dc ? out.dc + row * units : nullptr, units);
   }
   for (i64 block = 0; block < blocks; ++block) {
-    Shared all{job, out, part(job.rows, block, blocks, unit), work(threads), dh, dc, dc + state,
-               dc + 2 * state};
-    block_back(all, division, block > 0, work);
+    Range steps{job.steps, job.steps};
+    do {  // once where there are no steps: the gradients are zero then
+      steps = {steps.first > span ? steps.first - span : 0, steps.first};
+      Shared all{job, out, part(job.rows, block, blocks, unit), steps, work(threads),
+                 dh, dc, dc + state, dc + 2 * state};
+      block_back(all, division, block > 0 || steps.last < job.steps, work);
+    } while (steps.first > 0);
   }
   const std::size_t bytes = std::size_t(units) * sizeof(float);
   for (i64 row = 0; row < job.rows; ++row) {

@@ -87,6 +87,8 @@ struct BackRows {
 };
 
 constexpr int most_width = 16;  // of any instruction set's vectors, in floats
+// Rows that gemm_tn takes at once: a panel of the right side stays in the first-level cache.
+constexpr i64 tn_chunk = 128;
 
 struct Kernels {
   const char* name;

@@ -44,13 +44,23 @@ def test_agrees_with_the_reference(isa, name, units):
 @pytest.mark.parametrize("name", CELLS)
 @pytest.mark.parametrize("units", [64, 300])
 def test_agrees_on_several_threads(name, units, threads):
-    for rows in (1, 3, 40):
+    for rows in (1, 3, 40, 101):
         check(Case(CELLS[name](units), rows, 12, inputs=units))
 
 
 @pytest.mark.parametrize("name", CELLS)
 def test_a_deep_product_is_done_in_blocks(isa, name):
     check(Case(CELLS[name](20), 3, 2, inputs=1100))
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_many_rows_are_done_in_pieces(isa, name):
+    check(Case(CELLS[name](20), 77, 4, inputs=6))
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_a_long_sequence_goes_back_in_blocks_of_steps(name, threads):
+    check(Case(CELLS[name](200), 24, 130, inputs=9))
 
 
 @pytest.mark.parametrize("name", CELLS)
