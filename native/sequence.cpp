@@ -100,18 +100,54 @@ void forward(const Sequence& job, Range rows, Member& me, char* own, char* share
   const Pointers work(own_arena, job, rows.count());
   const Activations kept(shared_arena, job, rows.count());
   std::memset(work.zeros, 0, std::size_t(units) * sizeof(float));
-  const i64 ahead = steps_ahead(job, rows.count());
   const bool products_ahead = steps > 1 && rows.count() < few_rows;
+  const i64 ahead = products_ahead ? steps_ahead(job, rows.count()) : steps;
   const bool lstm = layer.cell == Cell::lstm;
+  i64 start = 0, count = 0;
+  // From the gates of a step to those of the next one.
+  const i64 next_gates = job.gates ? job.rows * layer.stride : products_ahead ? layer.stride : 0;
+  const auto gates_row = [&](i64 row, i64 t) {
+    return job.gates ? job.gates_at(row, t)
+                     : kept.ahead + (row - rows.first) * layer.stride * (products_ahead ? ahead : 1) +
+                           (t - start) * next_gates;
+  };
+  // The rows that have step t, and where they find what it needs.
+  const auto find_rows = [&](i64 t) {
+    count = 0;
+    for (i64 row = rows.first; row < rows.last; ++row) {
+      if (t >= job.length(row)) continue;
+      const i64 at = row * steps + t;
+      work.h[count] = job.h_before(row, t, work.zeros);
+      work.h_out[count] = y + at * units;
+      work.gates[count] = gates_row(row, t);
+      if (!products_ahead) work.x[count] = x + at * inputs;
+      if (lstm) {
+        float* const c = kept.c + (row - rows.first) * units;
+        work.c_in[count] = cells || !t || job.resets(row, t) ? job.c_before(row, t, work.zeros) : c;
+        work.c_out[count] = cells ? job.cells_at(row, t) : c;
+      }
+      work.rh[count] = kept.rh + (row - rows.first) * layer.pad;
+      ++count;
+    }
+  };
+  // The same, one step further, where all rows go on from what they had.
+  const auto go_on = [&] {
+    for (i64 i = 0; i < count; ++i) {
+      work.h[i] = work.h_out[i];
+      work.h_out[i] += units;
+      work.gates[i] += next_gates;
+      if (!products_ahead) work.x[i] += inputs;
+    }
+    for (i64 i = 0; lstm && i < count; ++i) {
+      work.c_in[i] = work.c_out[i];
+      if (cells) work.c_out[i] += job.rows * units;
+    }
+  };
 
-  for (i64 start = 0; start < steps; start += ahead) {
+  for (; start < steps; start += ahead) {
     const i64 stop = start + ahead < steps ? start + ahead : steps;
-    const auto gates_row = [&](i64 row, i64 t) {
-      return job.gates ? job.gates_at(row, t)
-                       : kept.ahead + ((row - rows.first) * ahead + t - start) * layer.stride;
-    };
     if (products_ahead) {
-      i64 count = 0;
+      count = 0;
       for (i64 row = rows.first; row < rows.last; ++row)
         for (i64 t = start; t < stop && t < job.length(row); ++t, ++count) {
           work.x[count] = x + (row * steps + t) * inputs;
@@ -128,25 +164,10 @@ void forward(const Sequence& job, Range rows, Member& me, char* own, char* share
       });
     }
     for (i64 t = start; t < stop; ++t) {
-      i64 count = 0;
-      for (i64 row = rows.first; row < rows.last; ++row) {
-        if (t >= job.length(row)) continue;
-        const bool carried = t && !job.resets(row, t);
-        const i64 at = row * steps + t;
-        float* const h = y + at * units;
-        work.h_out[count] = h;
-        work.h[count] = carried ? h - units : job.h_before(row, t, work.zeros);
-        work.gates[count] = gates_row(row, t);
-        if (!products_ahead) work.x[count] = x + at * inputs;
-        if (lstm) {
-          float* const c = cells ? job.cells_at(row, t) : kept.c + (row - rows.first) * units;
-          work.c_out[count] = c;
-          work.c_in[count] =
-              !carried ? job.c_before(row, t, work.zeros) : cells ? job.cells_at(row, t - 1) : c;
-        }
-        work.rh[count] = kept.rh + (row - rows.first) * layer.pad;
-        ++count;
-      }
+      if (t > start && !job.lengths && !job.reset)
+        go_on();
+      else
+        find_rows(t);
       if (!count) break;
       layer.step({count, products_ahead ? nullptr : work.x, work.h, work.c_in, work.gates,
                   work.h_out, work.c_out, work.rh, job.gates != nullptr, t % 2 == 1},
