@@ -44,3 +44,11 @@ def test_tanh_is_odd_and_never_beyond_one(isa):
     y = kernels.native().function("tanh", x)
     np.testing.assert_array_equal(kernels.native().function("tanh", -x), -y)
     assert y.max() == 1.0
+
+
+def test_tanh_is_at_most_one_at_every_number_near_where_it_is_held(isa):
+    low, high = np.array([7.5, 8.1], np.float32).view(np.int32)
+    y = kernels.native().function("tanh", np.arange(low, high, dtype=np.int32).view(np.float32))
+    assert y.max() == 1.0
+    assert y.min() > 1 - 1e-6
+    assert y[-1] == 1.0
