@@ -9,13 +9,10 @@ namespace statewise {
 
 namespace {
 
-// Rows that fill a tile use a panel of W well enough at every step; fewer do so only when the
-// products of many steps are computed together.
-constexpr i64 few_rows = 8;
-
-// Steps whose input products are computed ahead: as many as stay in the second-level cache.
+// Steps whose input products are computed together, ahead of the rest: as many as stay in the
+// second-level cache. Rows that fill a tile use a panel of W well enough at every step.
 i64 steps_ahead(const Sequence& job, i64 rows) {
-  if (rows >= few_rows) return 1;
+  if (rows >= 8) return 1;
   const i64 floats = rows * job.layer->stride;
   const i64 steps = floats ? 65536 / floats : job.steps;
   return steps < 1 ? 1 : steps < job.steps ? steps : job.steps;
@@ -100,15 +97,16 @@ void forward(const Sequence& job, Range rows, Member& me, char* own, char* share
   const Pointers work(own_arena, job, rows.count());
   const Activations kept(shared_arena, job, rows.count());
   std::memset(work.zeros, 0, std::size_t(units) * sizeof(float));
-  const bool products_ahead = steps > 1 && rows.count() < few_rows;
-  const i64 ahead = products_ahead ? steps_ahead(job, rows.count()) : steps;
+  const i64 kept_steps = steps_ahead(job, rows.count());
+  const bool products_ahead = kept_steps > 1;
+  const i64 ahead = products_ahead ? kept_steps : steps;
   const bool lstm = layer.cell == Cell::lstm;
   i64 start = 0, count = 0;
   // From the gates of a step to those of the next one.
   const i64 next_gates = job.gates ? job.rows * layer.stride : products_ahead ? layer.stride : 0;
   const auto gates_row = [&](i64 row, i64 t) {
     return job.gates ? job.gates_at(row, t)
-                     : kept.ahead + (row - rows.first) * layer.stride * (products_ahead ? ahead : 1) +
+                     : kept.ahead + (row - rows.first) * kept_steps * layer.stride +
                            (t - start) * next_gates;
   };
   // The rows that have step t, and where they find what it needs.
