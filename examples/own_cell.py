@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 import statewise as sw
-from statewise.types import Array, Fields, Parameters, Seen
+from statewise.types import Array, Fields, Intermediates, Parameters
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Leaky(sw.Cell):
     def parameters(self, inputs: int) -> Mapping[str, sw.Parameter]:
         return {"W": sw.Parameter((self.units, inputs), sw.Glorot())}
 
-    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Seen]:
+    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
         drive = (x @ p["W"].T).clip(-1, 1)
         h = (1 - self.leak) * s["h"] + self.leak * drive
         return h, {"h": h}, {"drive": drive, "h": h}

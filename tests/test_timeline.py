@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from statewise.timeline import timeline
+from statewise.timeline import build_timeline
 
 
 def cuts(segments):
@@ -12,14 +12,14 @@ def cuts(segments):
 
 
 def test_a_plain_call_is_one_segment():
-    when = timeline(2, 5, None, None, np.zeros(()))
+    when = build_timeline(2, 5, None, None, np.zeros(()))
     assert cuts(when.segments) == [(0, 5, False, False)]
     assert when.mask is None
-    assert timeline(2, 0, None, None, np.zeros(())).segments == []
+    assert build_timeline(2, 0, None, None, np.zeros(())).segments == []
 
 
 def test_masks_that_say_nothing_cost_nothing():
-    when = timeline(2, 5, np.zeros((2, 5), dtype=bool), [5, 5], np.zeros(()))
+    when = build_timeline(2, 5, np.zeros((2, 5), dtype=bool), [5, 5], np.zeros(()))
     assert cuts(when.segments) == [(0, 5, False, False)]
     assert when.mask is None
 
@@ -28,7 +28,7 @@ def test_cuts_where_rows_are_reset_or_end():
     reset = np.zeros((3, 6), dtype=bool)
     reset[0, 0] = reset[1, 2] = True
     reset[2, 5] = True  # in the padding
-    when = timeline(3, 6, reset, [6, 4, 2], np.zeros(()))
+    when = build_timeline(3, 6, reset, [6, 4, 2], np.zeros(()))
     assert cuts(when.segments) == [
         (0, 2, True, False),
         (2, 4, True, True),
@@ -46,50 +46,54 @@ def test_positions():
     reset = np.zeros((4, 6), dtype=bool)
     reset[1, 2] = reset[1, 4] = reset[2, 0] = reset[3, 5] = True
     before = np.array([10, 10, 10, 10])
-    when = timeline(4, 6, reset, None, np.zeros(()))
+    when = build_timeline(4, 6, reset, None, np.zeros(()))
     assert when.position(before).tolist() == [16, 2, 6, 1]
-    when = timeline(4, 6, reset, [3, 3, 0, 5], np.zeros(()))
+    when = build_timeline(4, 6, reset, [3, 3, 0, 5], np.zeros(()))
     assert when.position(before).tolist() == [13, 1, 10, 15]
 
 
 def test_the_latest_output():
     y = np.arange(12.0).reshape(3, 4, 1)
     before = np.full((3, 1), -1.0)
-    assert timeline(3, 4, None, None, y).latest(y, before).tolist() == [[3], [7], [11]]
-    assert timeline(3, 4, None, [2, 0, 4], y).latest(y, before).tolist() == [[1], [-1], [11]]
+    assert build_timeline(3, 4, None, None, y).latest(y, before).tolist() == [[3], [7], [11]]
+    assert build_timeline(3, 4, None, [2, 0, 4], y).latest(y, before).tolist() == [[1], [-1], [11]]
     none = y[:, :0]
-    assert timeline(3, 0, None, None, y).latest(none, before) is before
+    assert build_timeline(3, 0, None, None, y).latest(none, before) is before
 
 
 @pytest.mark.parametrize("like", [np.zeros(()), torch.zeros(())])
 def test_turning_reads_each_sequence_from_its_end(like):
     x = np.arange(12).reshape(2, 6)
     x = x if isinstance(like, np.ndarray) else torch.from_numpy(x)
-    plain = timeline(2, 6, None, None, like)
-    assert plain.turned(x).tolist() == [[5, 4, 3, 2, 1, 0], [11, 10, 9, 8, 7, 6]]
+    plain = build_timeline(2, 6, None, None, like)
+    assert plain.reverse_sequences(x).tolist() == [[5, 4, 3, 2, 1, 0], [11, 10, 9, 8, 7, 6]]
     reset = np.zeros((2, 6), dtype=bool)
     reset[0, 0] = reset[0, 2] = reset[0, 3] = True
-    when = timeline(2, 6, reset, [5, 4], like)
-    assert when.turned(x).tolist() == [[1, 0, 2, 4, 3, 5], [9, 8, 7, 6, 11, 10]]
-    assert when.turned(when.turned(x)).tolist() == x.tolist()
-    wide = x[..., None] + when.turned(x)[..., None] * 0
-    assert when.turned(wide)[..., 0].tolist() == when.turned(x).tolist()
+    when = build_timeline(2, 6, reset, [5, 4], like)
+    assert when.reverse_sequences(x).tolist() == [[1, 0, 2, 4, 3, 5], [9, 8, 7, 6, 11, 10]]
+    assert when.reverse_sequences(when.reverse_sequences(x)).tolist() == x.tolist()
+    wide = x[..., None] + when.reverse_sequences(x)[..., None] * 0
+    assert when.reverse_sequences(wide)[..., 0].tolist() == when.reverse_sequences(x).tolist()
 
 
 def test_rows_that_start_fresh():
     reset = np.zeros((3, 2), dtype=bool)
     reset[1, 0] = True
-    assert timeline(3, 2, reset, None, np.zeros(())).starts_fresh().tolist() == [False, True, False]
-    assert timeline(3, 2, reset, [2, 2, 0], np.zeros(())).starts_fresh().tolist() == [
+    assert build_timeline(3, 2, reset, None, np.zeros(())).starts_fresh().tolist() == [
+        False,
+        True,
+        False,
+    ]
+    assert build_timeline(3, 2, reset, [2, 2, 0], np.zeros(())).starts_fresh().tolist() == [
         False,
         True,
         True,
     ]
-    assert timeline(3, 0, None, None, np.zeros(())).starts_fresh().all()
+    assert build_timeline(3, 0, None, None, np.zeros(())).starts_fresh().all()
 
 
 @pytest.mark.parametrize("like", [np.zeros(()), torch.zeros(())])
 def test_masks_go_to_the_arrays_of_the_call(like):
-    when = timeline(2, 3, np.eye(2, 3, dtype=bool), [1, 3], like)
+    when = build_timeline(2, 3, np.eye(2, 3, dtype=bool), [1, 3], like)
     assert all(type(s.reset) is type(like) for s in when.segments if s.reset is not None)
     assert type(when.mask) is type(like)

@@ -77,9 +77,9 @@ def test_every_scan_equals_its_steps(cell, x):
     s = {k.removeprefix("0."): a for k, a in model.initial_state(3).items()}
     if "noise" in s:
         s["noise"] = np.random.default_rng(1).integers(1, 2**32, s["noise"].shape)
-    _, s, _ = stepwise(cell, p, x, s, see=False)
-    y, end, seen = stepwise(cell, p, x, s, see=True)
-    z, last, views = scanning(cell, p, x, s, see=True)
+    _, s, _ = stepwise(cell, p, x, s, capturing=False)
+    y, end, seen = stepwise(cell, p, x, s, capturing=True)
+    z, last, views = scanning(cell, p, x, s, capturing=True)
     np.testing.assert_allclose(z, y, rtol=1e-6)
     assert end.keys() == last.keys() == {k.removeprefix("0.") for k in arch.fields}
     assert all(np.allclose(end[k], last[k]) for k in end)

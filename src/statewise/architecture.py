@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from statewise.cell import Cell, Field, Parameter, Transform, fields, parameters, positive
+from statewise.cell import Cell, Field, Parameter, Transform, check_positive, fields, parameters
 from statewise.errors import ArchitectureError
 from statewise.initializers import Normal, Uniform, Zeros
 from statewise.spec import Spec, check_frozen, decode, encode
@@ -26,7 +26,7 @@ class Vector(Spec):
     features: int
 
     def __post_init__(self) -> None:
-        positive(self, "features")
+        check_positive(self, "features")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Tokens(Spec):
     width: int
 
     def __post_init__(self) -> None:
-        positive(self, "size", "width")
+        check_positive(self, "size", "width")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Linear(Spec):
     remember: bool = False
 
     def __post_init__(self) -> None:
-        positive(self, "units")
+        check_positive(self, "units")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from statewise.types import Array, array_namespace, dtype_name, is_torch
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
-def sealed(array: Array) -> Array:
+def as_read_only(array: Array) -> Array:
     """The array as a state holds it: a NumPy array can no longer be written to through it."""
     if is_torch(array):
         return array
@@ -77,7 +77,7 @@ def _wide(array: Array) -> np.ndarray:
     return host.astype(np.float64) if host.dtype.kind == "f" else host
 
 
-def close(one: Array, other: Array, rtol: float, atol: float) -> bool:
+def is_close(one: Array, other: Array, rtol: float, atol: float) -> bool:
     """Whether two arrays hold the same values: integers exactly, floats within
     ``atol + rtol * |other|``, NaN equal to NaN.
     """
@@ -89,7 +89,7 @@ def close(one: Array, other: Array, rtol: float, atol: float) -> bool:
     return np.allclose(a, b, rtol=rtol, atol=atol, equal_nan=True)
 
 
-def kind(array: Array) -> str:
+def describe_array(array: Array) -> str:
     """One row's shape, the dtype and the place of an array, in words."""
     library = f"torch on {array.device}" if is_torch(array) else "numpy"
     return f"{tuple(array.shape[1:])} {dtype_name(array)}, {library}"

@@ -11,7 +11,7 @@ import numpy as np
 from statewise.errors import ArchitectureError, CellError
 from statewise.initializers import Initializer
 from statewise.spec import Spec
-from statewise.types import Array, Fields, Integers, Parameters, Seen
+from statewise.types import Array, Fields, Integers, Intermediates, Parameters
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Parameter:
 
 
 class Cell(Spec):
-    """One recurrence: ``step(params, x_t, state) -> (y_t, state', seen)``.
+    """One recurrence: ``step(params, x_t, state) -> (y_t, state', intermediates)``.
 
     A cell is a frozen dataclass of hyperparameters. It must give `step`; what it remembers
     (`state`), what it trains (`parameters`) and how wide its output is (`outputs`) have defaults.
@@ -113,7 +113,7 @@ class Cell(Spec):
         """What the cell trains: name -> `Parameter`, or just (shape, initialiser)."""
         return {}
 
-    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Seen]:
+    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
         """One time step.
 
         Arguments:
@@ -123,7 +123,7 @@ class Cell(Spec):
 
         Returns:
             the output (B, outputs), the new state with the same names and shapes, and what was
-            seen inside by name (gates, candidates), for tracing.
+            intermediates by name (gates, candidates), for tracing.
         """
         raise CellError(f"{type(self).__name__} has no step(p, x, s)")
 
@@ -141,21 +141,21 @@ class Cell(Spec):
 class Transform(Cell):
     """A cell without parameters that brings series to a scale or form easier to learn, and back.
 
-    `step` remembers what the way back needs and shows it in `seen`.
+    `step` remembers what the way back needs and returns it among its intermediates.
     """
 
-    def inverse(self, y: Array, seen: Seen) -> Array:
+    def inverse(self, y: Array, intermediates: Intermediates) -> Array:
         """Bring a prediction of the next step, (B, T, O), back to the units of the inputs.
 
         Arguments:
             y: predictions of the transformed next step; output j belongs to feature j.
-            seen: what `step` saw, stacked to (B, T, ...).
+            intermediates: what `step` saw, stacked to (B, T, ...).
         """
-        raise CellError(f"{type(self).__name__} has no inverse(y, seen)")
+        raise CellError(f"{type(self).__name__} has no inverse(y, intermediates)")
 
-    def forward(self, target: Array, seen: Seen) -> Array:
+    def forward(self, target: Array, intermediates: Intermediates) -> Array:
         """Bring the next step, (B, T, O) in the units of the inputs, to what `inverse` undoes."""
-        raise CellError(f"{type(self).__name__} has no forward(target, seen)")
+        raise CellError(f"{type(self).__name__} has no forward(target, intermediates)")
 
 
 def fields(cell: Cell, inputs: int) -> dict[str, Field]:
@@ -192,7 +192,7 @@ def _shape(cell: Cell, name: str, value: Any) -> tuple[int, ...]:
     return tuple(value)
 
 
-def positive(spec: Any, *names: str) -> None:
+def check_positive(spec: Any, *names: str) -> None:
     """Raise unless each of these hyperparameters is a whole number of at least one."""
     for name in names:
         value = getattr(spec, name)
@@ -202,7 +202,7 @@ def positive(spec: Any, *names: str) -> None:
             )
 
 
-def fraction(spec: Any, name: str) -> None:
+def check_fraction(spec: Any, name: str) -> None:
     """Raise unless this hyperparameter is a number in [0, 1)."""
     value = getattr(spec, name)
     if not isinstance(value, (int, float)) or not 0 <= value < 1:

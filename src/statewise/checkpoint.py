@@ -31,7 +31,7 @@ def write(
     held = {name: _held(name, array) for name, array in arrays.items()}
     full = {**metadata, "format": kind, "version": VERSION}
     full["sha256"] = _digest(held, full)
-    with replacing(path) as temporary:
+    with replace_atomically(path) as temporary:
         temporary.write_bytes(_packed(held, full))
 
 
@@ -91,7 +91,7 @@ def fingerprint(arrays: Mapping[str, Array]) -> str:
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replace_atomically(path: str | Path) -> Iterator[Path]:
     """A temporary path in the same folder that becomes `path` when the block ends well. When it
     does not, nothing is left of it, and what stood at `path` stands there still.
 

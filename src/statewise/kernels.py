@@ -17,7 +17,7 @@ import numpy as np
 from statewise.architecture import Architecture, Tokens
 from statewise.cell import Cell
 from statewise.cells import GRU, LSTM, Dropout, Elman, LayerNorm, Residual
-from statewise.types import Array, Parameters, Seen
+from statewise.types import Array, Intermediates, Parameters
 
 
 @cache
@@ -103,7 +103,7 @@ _SAVED = {LSTM: {"i": 0, "f": 1, "g": 2, "o": 3}, GRU: {"r": 1, "z": 2, "n": 0},
 """Which slot of a row of gates holds what a cell shows."""
 
 
-def seen(cell: Cell, y: Array, gates: Array, cells: Array | None = None) -> Seen:
+def intermediates(cell: Cell, y: Array, gates: Array, cells: Array | None = None) -> Intermediates:
     """What a cell shows of a run, from what the run saved for backward: views of it.
 
     Arguments:

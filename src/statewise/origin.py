@@ -20,7 +20,7 @@ class Origin(Protocol):
         """The fingerprint of the weights it was made with, None where that is no longer known."""
 
 
-class Recorded:
+class RecordedOrigin:
     """An origin read from a file."""
 
     def __init__(self, architecture: str | None, weights: str | None) -> None:

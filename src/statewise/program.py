@@ -20,13 +20,13 @@ from statewise.errors import CarryError, InputError, StateError
 from statewise.fitting import check
 from statewise.origin import Origin
 from statewise.state import State
-from statewise.timeline import Timeline, timeline
+from statewise.timeline import Timeline, build_timeline
 from statewise.types import (
     Array,
     Fields,
     Integers,
+    Intermediates,
     Parameters,
-    Seen,
     array_namespace,
     dtype_name,
     is_torch,
@@ -34,11 +34,11 @@ from statewise.types import (
 from statewise.unroll import (
     Fresh,
     Run,
+    apply_outputs,
     check_output,
-    embedded,
+    embed,
     forward,
-    initial,
-    outputs,
+    initial_fields,
     step,
     stepwise,
 )
@@ -132,12 +132,12 @@ class Executor:
         reset: Any = None,
         lengths: Any = None,
         start: State | None = None,
-        see: bool | Collection[str] = False,
-    ) -> tuple[Array, State, Seen]:
-        """Run over (B, T, ...): outputs, the new state, and what was seen, see `forward`."""
+        capturing: bool | Collection[str] = False,
+    ) -> tuple[Array, State, Intermediates]:
+        """Run over (B, T, ...): outputs, the new state, and the intermediates, see `forward`."""
         self._check_inputs(x, steps=True)
         rows, steps = int(x.shape[0]), int(x.shape[1])
-        when = timeline(rows, steps, reset, lengths, self.like)
+        when = build_timeline(rows, steps, reset, lengths, self.like)
         self._check_tokens(x if when.mask is None else x[when.mask])
         fresh = self._fresh(start, rows)
         if state is None:
@@ -148,11 +148,11 @@ class Executor:
             if not self.program.causal:
                 _refuse_carry(state, when)
         *s, remembered = s
-        y, s, seen = forward(
-            self.architecture, self.cells, self.params, x, s, when, fresh, self.run, see
+        y, s, intermediates = forward(
+            self.architecture, self.cells, self.params, x, s, when, fresh, self.run, capturing
         )
         kept = {name: when.latest(y, before) for name, before in remembered.items()}
-        return y, self._state([*s, kept], when.position(position)), seen
+        return y, self._state([*s, kept], when.position(position)), intermediates
 
     @_ieee
     def step(self, x: Array, state: State | None) -> tuple[Array, State]:
@@ -162,17 +162,17 @@ class Executor:
         rows = int(x.shape[0])
         state = self.initial_state(rows) if state is None else self._admit(state, rows)
         s = self._layers(state)
-        y = embedded(self.architecture, self.params, x)
+        y = embed(self.architecture, self.params, x)
         new, views = [], []
         native = getattr(self.run, "step", None)
         for index, cell in enumerate(self.cells):
             given = cell, self.params[str(index)], y, s[index]
             entering = y
-            y, after, seen = (native and native(*given)) or step(*given)
+            y, after, intermediates = (native and native(*given)) or step(*given)
             check_output(cell, y, entering)
             new.append(after)
-            views.append(seen)
-        y = outputs(self.architecture, self.params, y, views)
+            views.append(intermediates)
+        y = apply_outputs(self.architecture, self.params, y, views)
         # copies: y may be the state's own h, and what a caller does to y must not reach a state
         astype = array_namespace(y).astype
         kept = {name: astype(y, before.dtype) for name, before in s[-1].items()}
@@ -184,7 +184,7 @@ class Executor:
 
     def _initial(self, index: int, rows: int) -> Fields:
         declared, p = self.program.declared[index], self.params[str(index)]
-        s = initial(declared, p, rows, self.dtype, self.like)
+        s = initial_fields(declared, p, rows, self.dtype, self.like)
         return self._drawn(index, s)
 
     def _drawn(self, index: int, s: Fields) -> Fields:
@@ -242,7 +242,7 @@ class Executor:
             for full, own in names.items()
         }
         if is_torch(self.like):  # nothing to seal, and the cells were held to the contract
-            return State._made(named, position, self.origin)
+            return State.unchecked(named, position, self.origin)
         return State(named, position, origin=self.origin)
 
     def _zeros(self, rows: int) -> Array:

@@ -17,17 +17,17 @@ from statewise.arrays import (
     FLOATS,
     as_float,
     as_position,
-    close,
+    as_read_only,
+    describe_array,
     dtype_word,
-    kind,
+    is_close,
     on_device,
     row_numbers,
-    sealed,
     to_numpy,
     zero_position,
 )
 from statewise.errors import StateError
-from statewise.origin import Origin, Recorded, check_same_model
+from statewise.origin import Origin, RecordedOrigin, check_same_model
 from statewise.state_file import read_state, write_state
 from statewise.types import Array, array_namespace, dtype_name, is_torch
 
@@ -70,7 +70,7 @@ class State(Mapping[str, Array]):
                 "position is not a field: write sw.State(arrays, position), or leave it out of the "
                 "arrays"
             )
-        held = {name: sealed(array) for name, array in arrays.items()}
+        held = {name: as_read_only(array) for name, array in arrays.items()}
         position = zero_position(held) if position is None else as_position(position, held)
         for name, array in {"position": position, **held}.items():
             if is_torch(array) != is_torch(position):
@@ -88,11 +88,11 @@ class State(Mapping[str, Array]):
                 f"position must be (B,) int64, got {tuple(position.shape)} {dtype_name(position)}"
             )
         self._arrays = held
-        self._position = sealed(position)
+        self._position = as_read_only(position)
         self.origin = origin
 
     @classmethod
-    def _made(cls, arrays: dict[str, Array], position: Array, origin: Origin) -> State:
+    def unchecked(cls, arrays: dict[str, Array], position: Array, origin: Origin) -> State:
         """A state from arrays known to fit and to be read-only: nothing is checked again."""
         state = cls.__new__(cls)
         state._arrays, state._position, state.origin = arrays, position, origin
@@ -196,7 +196,7 @@ class State(Mapping[str, Array]):
                     f"this state has no {name!r} to replace; "
                     f"it has {', '.join(self) or 'no fields'}"
                 )
-            expected, array = self[name], sealed(array)
+            expected, array = self[name], as_read_only(array)
             if (tuple(array.shape), dtype_name(array)) != (
                 tuple(expected.shape),
                 dtype_name(expected),
@@ -274,7 +274,7 @@ class State(Mapping[str, Array]):
             return False
         if not np.array_equal(to_numpy(self.position), to_numpy(other.position)):
             return False
-        return all(close(self[name], other[name], rtol, atol) for name in self)
+        return all(is_close(self[name], other[name], rtol, atol) for name in self)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, State) and self.allclose(other, rtol=0.0, atol=0.0)
@@ -317,11 +317,11 @@ def _check_alike(a: State, b: State) -> None:
         )
     for name in ("position", *a):
         mine, its = (state.position if name == "position" else state[name] for state in (a, b))
-        if kind(mine) != kind(its):
+        if describe_array(mine) != describe_array(its):
             raise StateError(
-                f"these states cannot be put together: {name!r} is {kind(mine)} in one and "
-                f"{kind(its)} in the other; bring them together with state.to(...) or "
-                "state.numpy()"
+                f"these states cannot be put together: {name!r} is {describe_array(mine)} in one "
+                f"and {describe_array(its)} in the other; bring them together with state.to(...) "
+                "or state.numpy()"
             )
     check_same_model(a.origin, b.origin)
 
@@ -329,4 +329,4 @@ def _check_alike(a: State, b: State) -> None:
 def _restored(
     arrays: dict[str, Array], position: Array, origin: tuple[str | None, str | None] | None
 ) -> State:
-    return State(arrays, position, origin=origin and Recorded(*origin))
+    return State(arrays, position, origin=origin and RecordedOrigin(*origin))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from statewise import checkpoint
 from statewise.errors import FileError
-from statewise.origin import Origin, Recorded
+from statewise.origin import Origin, RecordedOrigin
 from statewise.types import Array
 
 KIND = "statewise.state"
@@ -34,7 +34,7 @@ def write_state(
     checkpoint.write(path, KIND, {**arrays, "position": position}, metadata)
 
 
-def read_state(path: str | Path) -> tuple[dict[str, Array], Array, Recorded]:
+def read_state(path: str | Path) -> tuple[dict[str, Array], Array, RecordedOrigin]:
     """The arrays of a state file in order, its position, and the model it comes from.
 
     Raises:
@@ -47,7 +47,7 @@ def read_state(path: str | Path) -> tuple[dict[str, Array], Array, Recorded]:
     names = _fields_in(metadata.get("fields", ""))
     if names is None or sorted(names) != sorted(arrays):
         raise FileError(f"{path} says it has the fields {names}, and has {sorted(arrays)}")
-    origin = Recorded(metadata.get("architecture") or None, metadata.get("weights") or None)
+    origin = RecordedOrigin(metadata.get("architecture") or None, metadata.get("weights") or None)
     return {name: arrays[name] for name in names}, position, origin
 
 

@@ -138,7 +138,7 @@ class Timeline:
         start = np.where(restarted, later, 0)
         return restarted, valid & (np.arange(self.steps) >= start[:, None])
 
-    def turned(self, array: Array) -> Array:
+    def reverse_sequences(self, array: Array) -> Array:
         """(B, T, ...) with every sequence read from its end to its start, in its own place: resets
         and padding stay where they are. Turning twice gives the array back.
         """
@@ -177,7 +177,7 @@ class Timeline:
         return xp.asarray(np.ascontiguousarray(array), device=self.like.device)
 
 
-def timeline(rows: int, steps: int, reset: Any, lengths: Any, like: Array) -> Timeline:
+def build_timeline(rows: int, steps: int, reset: Any, lengths: Any, like: Array) -> Timeline:
     """Check the masks of a call and read them on the host.
 
     Arguments:

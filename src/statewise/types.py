@@ -18,8 +18,10 @@ Fields: TypeAlias = dict[str, Array]
 """State arrays of one layer by field name, each (B, ...)."""
 Parameters: TypeAlias = Mapping[str, Array]
 """Parameter arrays of one layer by name."""
-Seen: TypeAlias = dict[str, Array]
-"""Values seen inside a step by name, each (B, ...)."""
+Intermediates: TypeAlias = dict[str, Array]
+"""Values inside a step (gates, candidates) by name, each (B, ...)."""
+Seen: TypeAlias = Intermediates
+"""The name of `Intermediates` in version 0.1, for cells that were written for it."""
 Integers: TypeAlias = Callable[[tuple[int, ...]], Array]
 """Draws random int64 values in [1, 2**32) of a given shape."""
 

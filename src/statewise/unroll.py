@@ -17,68 +17,68 @@ from statewise.cells.bidirectional import Bidirectional, part
 from statewise.cells.residual import Residual
 from statewise.errors import CellError
 from statewise.timeline import Timeline
-from statewise.types import Array, Fields, Parameters, Seen, array_namespace
+from statewise.types import Array, Fields, Intermediates, Parameters, array_namespace
 
 Fresh: TypeAlias = Callable[[], Fields]
 """Gives a layer's initial state, drawn anew at every call where a cell draws at random."""
 
 
 class Run(Protocol):
-    """Runs one layer over a segment: x (B, T, F) -> y (B, T, O), the state, what was seen.
+    """Runs one layer over a segment: x (B, T, F) -> y (B, T, O), the state, the intermediates.
 
-    What was seen may be left out, ``{}``, unless `see` is true. A run may also have two methods,
-    each of which gives None where it cannot: ``whole(cell, p, x, s, timeline, fresh, see)`` runs a
-    layer over a whole call, resets and lengths included, and ``step(cell, p, x, s)`` runs one step,
-    x (B, F).
+    The intermediates may be left out, ``{}``, unless `capturing` is true. A run may also have two
+    methods, each of which gives None where it cannot: ``whole(cell, p, x, s, timeline, fresh,
+    capturing)`` runs a layer over a whole call, resets and lengths included, and ``step(cell, p,
+    x, s)`` runs one step, x (B, F).
     """
 
     def __call__(
-        self, cell: Cell, p: Parameters, x: Array, s: Fields, see: bool
-    ) -> tuple[Array, Fields, Seen]: ...
+        self, cell: Cell, p: Parameters, x: Array, s: Fields, capturing: bool
+    ) -> tuple[Array, Fields, Intermediates]: ...
 
 
 def stepwise(
-    cell: Cell, p: Parameters, x: Array, s: Fields, see: bool
-) -> tuple[Array, Fields, Seen]:
+    cell: Cell, p: Parameters, x: Array, s: Fields, capturing: bool
+) -> tuple[Array, Fields, Intermediates]:
     """The reference: one step after the other."""
     xp = array_namespace(x)
     outputs: list[Array] = []
-    views: list[Seen] = []
+    views: list[Intermediates] = []
     for t in range(x.shape[1]):
-        y, s, seen = step(cell, p, x[:, t], s)
+        y, s, intermediates = step(cell, p, x[:, t], s)
         outputs.append(y)
-        if see:
-            views.append(seen)
+        if capturing:
+            views.append(intermediates)
     names = views[0] if views else ()
     stacked = {name: xp.stack([view[name] for view in views], axis=1) for name in names}
     return xp.stack(outputs, axis=1), s, stacked
 
 
 def scanning(
-    cell: Cell, p: Parameters, x: Array, s: Fields, see: bool
-) -> tuple[Array, Fields, Seen]:
+    cell: Cell, p: Parameters, x: Array, s: Fields, capturing: bool
+) -> tuple[Array, Fields, Intermediates]:
     """A cell's own `scan` where it gives one, one step after the other elsewhere."""
     scan = getattr(cell, "scan", None)
     if scan is None:
-        return stepwise(cell, p, x, s, see)
-    y, new, seen = scan(p, x, s)
-    return y, settled(cell, s, new), seen
+        return stepwise(cell, p, x, s, capturing)
+    y, new, intermediates = scan(p, x, s)
+    return y, conform_state(cell, s, new), intermediates
 
 
-def step(cell: Cell, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Seen]:
+def step(cell: Cell, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
     """One step of a cell, held to the contract: x (B, F) -> y (B, O)."""
     returned: Any = cell.step(p, x, s)
     if not isinstance(returned, tuple) or len(returned) != 3:
         came = f"{len(returned)} values" if isinstance(returned, tuple) else type(returned).__name__
         raise CellError(
             f"{type(cell).__name__}.step must return three things, the output, the new state and "
-            f"what was seen ({{}} if nothing), got {came}"
+            f"the intermediates ({{}} if nothing), got {came}"
         )
-    y, new, seen = returned
-    return y, settled(cell, s, new), seen
+    y, new, intermediates = returned
+    return y, conform_state(cell, s, new), intermediates
 
 
-def settled(cell: Cell, old: Fields, new: Fields) -> Fields:
+def conform_state(cell: Cell, old: Fields, new: Fields) -> Fields:
     """The new state in the old one's dtypes, after a check that it has its names and shapes."""
     given: Any = new
     if not isinstance(given, Mapping):
@@ -126,8 +126,8 @@ def unroll(
     timeline: Timeline,
     fresh: Fresh,
     run: Run = stepwise,
-    see: bool = False,
-) -> tuple[Array, Fields, Seen]:
+    capturing: bool = False,
+) -> tuple[Array, Fields, Intermediates]:
     """Run one layer over a call.
 
     Arguments:
@@ -138,35 +138,35 @@ def unroll(
         timeline: the resets and lengths of the call.
         fresh: gives the initial state that a reset returns to.
         run: how a segment is run.
-        see: stack what was seen inside to (B, T, ...).
+        capturing: stack the intermediates to (B, T, ...).
 
     Returns:
         outputs (B, T, O), undefined where padded; the state after each row's last step; what was
-        seen by name, nothing where there are no steps.
+        intermediates by name, nothing where there are no steps.
     """
-    see = see and timeline.steps > 0
+    capturing = capturing and timeline.steps > 0
     if type(cell) is Residual:
-        y, s, seen = unroll(cell.inner, p, x, s, timeline, fresh, run, see)
+        y, s, intermediates = unroll(cell.inner, p, x, s, timeline, fresh, run, capturing)
         y = x + y
-        return y, s, {**seen, "y": y} if see else {}
+        return y, s, {**intermediates, "y": y} if capturing else {}
     if not cell.causal:
-        return _both_ways(cell, p, x, s, timeline, fresh, run, see)
+        return _both_ways(cell, p, x, s, timeline, fresh, run, capturing)
     whole = getattr(run, "whole", None)
-    done = None if whole is None else whole(cell, p, x, s, timeline, fresh, see)
+    done = None if whole is None else whole(cell, p, x, s, timeline, fresh, capturing)
     if done is not None:
         return done  # type: ignore[no-any-return]
     xp = array_namespace(x)
     outputs: list[Array] = []
-    views: list[Seen] = []
+    views: list[Intermediates] = []
     for segment in timeline.segments:
         if segment.reset is not None:
-            s = choose(segment.reset, fresh(), s)
+            s = select_rows(segment.reset, fresh(), s)
         part_of_x = x[:, segment.start : segment.stop]
-        y, after, seen = run(cell, p, part_of_x, s, see)
+        y, after, intermediates = run(cell, p, part_of_x, s, capturing)
         check_output(cell, y, part_of_x)
-        s = after if segment.active is None else choose(segment.active, after, s)
+        s = after if segment.active is None else select_rows(segment.active, after, s)
         outputs.append(y)
-        views.append(seen)
+        views.append(intermediates)
     if not outputs:
         empty = xp.zeros((x.shape[0], 0, cell.outputs(x.shape[2])), dtype=x.dtype, device=x.device)
         return empty, s, {}
@@ -176,7 +176,7 @@ def unroll(
     return xp.concat(outputs, axis=1), s, joined
 
 
-def choose(mask: Array, where_true: Fields, where_false: Fields) -> Fields:
+def select_rows(mask: Array, where_true: Fields, where_false: Fields) -> Fields:
     """Rows of one state where the mask, (B,), is true and of the other elsewhere, by selection."""
     xp = array_namespace(mask)
     return {
@@ -193,8 +193,8 @@ def _both_ways(
     timeline: Timeline,
     fresh: Fresh,
     run: Run,
-    see: bool,
-) -> tuple[Array, Fields, Seen]:
+    capturing: bool,
+) -> tuple[Array, Fields, Intermediates]:
     """A layer that reads in both directions."""
     xp = array_namespace(x)
     if not isinstance(cell, Bidirectional):
@@ -203,17 +203,17 @@ def _both_ways(
             "causal cell in it"
         )
 
-    def one_way(way: str, x: Array) -> tuple[Array, Fields, Seen]:
+    def one_way(way: str, x: Array) -> tuple[Array, Fields, Intermediates]:
         start, anew = part(s, way), lambda: part(fresh(), way)
-        return unroll(cell.inner, part(p, way), x, start, timeline, anew, run, see)
+        return unroll(cell.inner, part(p, way), x, start, timeline, anew, run, capturing)
 
-    ahead, state, seen = one_way("forward", x)
-    behind, end, back = one_way("backward", timeline.turned(x))
+    ahead, state, intermediates = one_way("forward", x)
+    behind, end, back = one_way("backward", timeline.reverse_sequences(x))
     named = {f"forward.{name}": value for name, value in state.items()}
     named |= {f"backward.{name}": value for name, value in end.items()}
-    views = {f"forward.{name}": value for name, value in seen.items()}
-    views |= {f"backward.{name}": timeline.turned(value) for name, value in back.items()}
-    return xp.concat([ahead, timeline.turned(behind)], axis=-1), named, views
+    views = {f"forward.{name}": value for name, value in intermediates.items()}
+    views |= {f"backward.{name}": timeline.reverse_sequences(value) for name, value in back.items()}
+    return xp.concat([ahead, timeline.reverse_sequences(behind)], axis=-1), named, views
 
 
 def forward(
@@ -225,8 +225,8 @@ def forward(
     timeline: Timeline,
     fresh: Sequence[Fresh],
     run: Run = stepwise,
-    see: bool | Collection[str] = False,
-) -> tuple[Array, list[Fields], Seen]:
+    capturing: bool | Collection[str] = False,
+) -> tuple[Array, list[Fields], Intermediates]:
     """Run a whole model over a call, layer after layer.
 
     Arguments:
@@ -238,44 +238,48 @@ def forward(
         timeline: the resets and lengths of the call.
         fresh: the initial state of each layer.
         run: how a segment is run.
-        see: return what was seen inside, all of it or these names: ``<layer>.<name>``.
+        capturing: return the intermediates, all of it or these names: ``<layer>.<name>``.
 
     Returns:
-        outputs (B, T, O), zero where padded; the new state of each layer; what was seen.
+        outputs (B, T, O), zero where padded; the new state of each layer; the intermediates.
     """
     if timeline.mask is not None:
-        x = _cleared(x, timeline.mask)
-    x = embedded(architecture, params, x)
-    leading: list[Seen] = []
+        x = _clear_padding(x, timeline.mask)
+    x = embed(architecture, params, x)
+    leading: list[Intermediates] = []
     states: list[Fields] = []
-    views: Seen = {}
+    views: Intermediates = {}
     inverts = architecture.outputs is not None and architecture.outputs.inverse
     for index, cell in enumerate(cells):
         back = inverts and index < len(architecture.transforms)
-        shown = _asked(see, index)
-        x, state, seen = unroll(
+        shown = _is_wanted(capturing, index)
+        x, state, intermediates = unroll(
             cell, params[str(index)], x, s[index], timeline, fresh[index], run, shown or back
         )
         states.append(state)
         if back:
-            leading.append(seen)
+            leading.append(intermediates)
         if shown:
-            views |= {f"{index}.{name}": value for name, value in seen.items()}
-    if not isinstance(see, bool):
-        views = {name: value for name, value in views.items() if name in see}
-    y = outputs(architecture, params, x, leading)
+            views |= {f"{index}.{name}": value for name, value in intermediates.items()}
+    if not isinstance(capturing, bool):
+        views = {name: value for name, value in views.items() if name in capturing}
+    y = apply_outputs(architecture, params, x, leading)
     if timeline.mask is not None:
-        y = _cleared(y, timeline.mask)
-        views = {name: _cleared(value, timeline.mask) for name, value in views.items()}
+        y = _clear_padding(y, timeline.mask)
+        views = {name: _clear_padding(value, timeline.mask) for name, value in views.items()}
     return y, states, views
 
 
-def _asked(see: bool | Collection[str], layer: int) -> bool:
-    """Whether anything that is seen in this layer is asked for."""
-    return see if isinstance(see, bool) else any(name.startswith(f"{layer}.") for name in see)
+def _is_wanted(capturing: bool | Collection[str], layer: int) -> bool:
+    """Whether any intermediate of this layer is asked for."""
+    return (
+        capturing
+        if isinstance(capturing, bool)
+        else any(name.startswith(f"{layer}.") for name in capturing)
+    )
 
 
-def embedded(architecture: Architecture, params: Mapping[str, Parameters], x: Array) -> Array:
+def embed(architecture: Architecture, params: Mapping[str, Parameters], x: Array) -> Array:
     """What enters the first layer: the inputs, or the tokens' vectors, (..., width)."""
     if not isinstance(architecture.inputs, Tokens):
         return x
@@ -285,29 +289,29 @@ def embedded(architecture: Architecture, params: Mapping[str, Parameters], x: Ar
     return xp.reshape(rows, (*x.shape, table.shape[1]))
 
 
-def outputs(
+def apply_outputs(
     architecture: Architecture,
     params: Mapping[str, Parameters],
     y: Array,
-    seen: Sequence[Seen],
+    intermediates: Sequence[Intermediates],
 ) -> Array:
     """The model's output (..., O) from the last layer's, brought back through the transforms.
 
     Arguments:
         y: the last layer's output, (..., units).
-        seen: what each of the leading transforms saw; only read where the outputs go back.
+        intermediates: what each of the leading transforms saw; only read where the outputs go back.
     """
     if architecture.outputs is None:
         return y
     y = y @ params["outputs"]["W"].T + params["outputs"]["b"]
     if architecture.outputs.inverse and 0 not in y.shape:
-        pairs = zip(architecture.transforms, seen, strict=False)
+        pairs = zip(architecture.transforms, intermediates, strict=False)
         for transform, view in reversed(list(pairs)):
             y = transform.inverse(y, view)
     return y
 
 
-def initial(
+def initial_fields(
     declared: Mapping[str, Field], p: Parameters, rows: int, dtype: str, like: Array
 ) -> Fields:
     """The initial state of a layer: constants, or the learned values where it has them.
@@ -324,7 +328,7 @@ def initial(
     def one(name: str, field: Field) -> Array:
         shape = (rows, *field.shape)
         kind = getattr(xp, field.dtype(dtype))
-        learned = p.get(_learned(name))
+        learned = p.get(_learned_name(name))
         if learned is not None:
             return xp.broadcast_to(xp.astype(learned, kind), shape)
         if isinstance(field.initial, tuple):
@@ -336,11 +340,11 @@ def initial(
     return {name: one(name, field) for name, field in declared.items()}
 
 
-def _learned(field: str) -> str:
+def _learned_name(field: str) -> str:
     return f"{field}0"
 
 
-def _cleared(x: Array, mask: Array) -> Array:
+def _clear_padding(x: Array, mask: Array) -> Array:
     """Zero where the mask, (B, T), is false, by selection: NaN in padding does not survive."""
     xp = array_namespace(x)
     return xp.where(xp.reshape(mask, (*mask.shape, *(1,) * (x.ndim - 2))), x, xp.zeros_like(x))

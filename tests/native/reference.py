@@ -9,7 +9,7 @@ import torch
 
 import statewise as sw
 from statewise import kernels
-from statewise.timeline import timeline
+from statewise.timeline import build_timeline
 from statewise.unroll import stepwise, unroll
 
 CELLS = {
@@ -19,7 +19,7 @@ CELLS = {
     "gru_after": sw.GRU,
     "gru_before": lambda units: sw.GRU(units, reset="before"),
 }
-NAMES = ["x", "W", "R", "b", "m", "h", "c", "h_init", "c_init"]
+NAMES = ["x", "W", "R", "b", "m", "h", "c", "h_initial", "c_initial"]
 
 
 @dataclass
@@ -86,7 +86,7 @@ class Case:
         p = {name: tensor(name, value) for name, value in self.p.items()}
         s = {name: tensor(name, value) for name, value in self.state.items()}
         fresh = {name: tensor(f"{name}_init", value) for name, value in self.fresh.items()}
-        when = timeline(self.rows, self.steps, self.reset, self.length, x)
+        when = build_timeline(self.rows, self.steps, self.reset, self.length, x)
         y, after, _ = unroll(self.cell, p, x, s, when, lambda: fresh, stepwise)
         if when.mask is not None:
             y = torch.where(when.mask[..., None], y, 0.0)

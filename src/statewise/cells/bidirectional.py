@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from statewise.cell import Cell, Field, Parameter, fields, parameters
 from statewise.errors import ArchitectureError, CarryError
-from statewise.types import Array, Fields, Integers, Parameters, Seen
+from statewise.types import Array, Fields, Integers, Intermediates, Parameters
 
 DIRECTIONS = ("forward", "backward")
 
@@ -24,7 +24,7 @@ class Bidirectional(Cell):
     Arguments:
         inner: the cell of each direction; each has parameters and state of its own.
 
-    State, parameters and seen values: the inner cell's, as ``forward.<name>`` and
+    State, parameters and intermediates: the inner cell's, as ``forward.<name>`` and
     ``backward.<name>``.
 
     Source: Schuster and Paliwal, Bidirectional recurrent neural networks, 1997.
@@ -57,7 +57,7 @@ class Bidirectional(Cell):
         drawn = {way: self.inner.draw(part(s, way), integers) for way in DIRECTIONS}
         return {f"{way}.{name}": value for way in DIRECTIONS for name, value in drawn[way].items()}
 
-    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Seen]:
+    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
         raise CarryError(
             "a Bidirectional layer cannot be stepped: its output depends on steps still to come; "
             "call the model on whole sequences, or use a cell that only reads forward"

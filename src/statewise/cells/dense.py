@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from statewise.cell import Cell, Parameter, positive
+from statewise.cell import Cell, Parameter, check_positive
 from statewise.cells.activations import ACTIVATIONS, check_activation
 from statewise.initializers import Glorot, Initializer, Zeros
-from statewise.types import Array, Fields, Parameters, Seen
+from statewise.types import Array, Fields, Intermediates, Parameters
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Dense(Cell):
     kernel: Initializer = Glorot()
 
     def __post_init__(self) -> None:
-        positive(self, "units")
+        check_positive(self, "units")
         check_activation(self, "activation")
 
     def parameters(self, inputs: int) -> Mapping[str, Parameter]:
@@ -44,7 +44,7 @@ class Dense(Cell):
             "b": Parameter((self.units,), Zeros()),
         }
 
-    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Seen]:
+    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
         y = ACTIVATIONS[self.activation](x @ p["W"].T + p["b"])
         return y, s, {"y": y}
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from statewise.cell import Cell, Field, fraction
-from statewise.types import Array, Fields, Integers, Parameters, Seen, array_namespace
+from statewise.cell import Cell, Field, check_fraction
+from statewise.types import Array, Fields, Integers, Intermediates, Parameters, array_namespace
 
 
 @dataclass(frozen=True)
@@ -30,16 +30,16 @@ class Dropout(Cell):
     rate: float
 
     def __post_init__(self) -> None:
-        fraction(self, "rate")
+        check_fraction(self, "rate")
 
     def state(self, inputs: int) -> Mapping[str, Field]:
         return {"noise": Field((inputs,), "integer")}
 
-    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Seen]:
+    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
         y = x * self._mask(x, s["noise"])
         return y, s, {"y": y}
 
-    def scan(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Seen]:
+    def scan(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
         """A whole run, (B, T, inputs), under one mask."""
         y = x * self._mask(x, s["noise"])[:, None, :]
         return y, s, {"y": y}

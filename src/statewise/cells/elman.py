@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from statewise.cell import Cell, Field, Parameter, positive
+from statewise.cell import Cell, Field, Parameter, check_positive
 from statewise.cells.activations import ACTIVATIONS, check_activation
 from statewise.cells.learned import learned
 from statewise.initializers import Glorot, Initializer, Orthogonal, Zeros
-from statewise.types import Array, Fields, Parameters, Seen
+from statewise.types import Array, Fields, Intermediates, Parameters
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Elman(Cell):
         kernel, recurrent: initialisers of W and R.
         learned_state: train the initial state instead of starting from zeros.
 
-    State: ``h`` (units). Seen: ``a`` (the sum before the activation), ``h``.
+    State: ``h`` (units). Intermediates: ``a`` (the sum before the activation), ``h``.
 
     Parameters: ``W`` (units, inputs), ``R`` (units, units), ``b`` (units). torch has two biases
     with one sum; here there is the sum.
@@ -37,7 +37,7 @@ class Elman(Cell):
     learned_state: bool = False
 
     def __post_init__(self) -> None:
-        positive(self, "units")
+        check_positive(self, "units")
         check_activation(self, "activation")
 
     def state(self, inputs: int) -> Mapping[str, Field]:
@@ -51,7 +51,7 @@ class Elman(Cell):
             **learned(self.learned_state, self.state(inputs)),
         }
 
-    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Seen]:
+    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
         a = x @ p["W"].T + s["h"] @ p["R"].T + p["b"]
         h = ACTIVATIONS[self.activation](a)
         return h, {"h": h}, {"a": a, "h": h}

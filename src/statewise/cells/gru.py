@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from statewise.cell import Cell, Field, Parameter, positive
+from statewise.cell import Cell, Field, Parameter, check_positive
 from statewise.cells.activations import ACTIVATIONS, check_activation
 from statewise.cells.learned import learned
 from statewise.errors import ArchitectureError
 from statewise.initializers import Chrono, GateBias, Glorot, Initializer, Orthogonal, Zeros
-from statewise.types import Array, Fields, Parameters, Seen
+from statewise.types import Array, Fields, Intermediates, Parameters
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class GRU(Cell):
         kernel, recurrent: initialisers of W and R, gate by gate.
         learned_state: train the initial state instead of starting from zeros.
 
-    State: ``h`` (units). Seen: ``r z n h``.
+    State: ``h`` (units). Intermediates: ``r z n h``.
 
     Parameters: ``W`` (3 units, inputs), ``R`` (3 units, units), ``b`` (3 units), and with
     ``reset="after"`` the recurrent bias of the candidate, ``m`` (units). torch's second biases of r
@@ -57,7 +57,7 @@ class GRU(Cell):
     learned_state: bool = False
 
     def __post_init__(self) -> None:
-        positive(self, "units")
+        check_positive(self, "units")
         check_activation(self, "activation", "recurrent_activation")
         if self.reset not in ("after", "before"):
             raise ArchitectureError(
@@ -78,7 +78,7 @@ class GRU(Cell):
             named["m"] = Parameter((units,), Zeros())
         return {**named, **learned(self.learned_state, self.state(inputs))}
 
-    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Seen]:
+    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
         squash, gate = ACTIVATIONS[self.activation], ACTIVATIONS[self.recurrent_activation]
         units, h = self.units, s["h"]
         from_x = x @ p["W"].T + p["b"]  # (B, 3 units)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statewise.cell import Cell, Parameter
 from statewise.cells.activations import normalize
 from statewise.initializers import Constant, Zeros
-from statewise.types import Array, Fields, Parameters, Seen
+from statewise.types import Array, Fields, Intermediates, Parameters
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class LayerNorm(Cell):
             "shift": Parameter((inputs,), Zeros()),
         }
 
-    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Seen]:
+    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
         y = normalize(x, self.epsilon) * p["scale"] + p["shift"]
         return y, s, {"y": y}
 

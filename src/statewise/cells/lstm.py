@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from statewise.cell import Cell, Field, Parameter, positive
+from statewise.cell import Cell, Field, Parameter, check_positive
 from statewise.cells.activations import ACTIVATIONS, check_activation, normalize
 from statewise.cells.learned import learned
 from statewise.errors import ArchitectureError
@@ -19,7 +19,7 @@ from statewise.initializers import (
     Uniform,
     Zeros,
 )
-from statewise.types import Array, Fields, Parameters, Seen, array_namespace
+from statewise.types import Array, Fields, Intermediates, Parameters, array_namespace
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class LSTM(Cell):
         learned_state: train the initial state instead of starting from zeros.
 
     State: ``h`` (projection or units), ``c`` (units), which stays float32 in half precision.
-    Seen: ``i f g o c h``.
+    Intermediates: ``i f g o c h``.
 
     Parameters: ``W`` (gates * units, inputs), ``R`` (gates * units, outputs), ``b`` (gates *
     units), and with their options ``p`` (gates but g, units), ``P`` (projection, units), ``scale``
@@ -79,10 +79,10 @@ class LSTM(Cell):
     learned_state: bool = False
 
     def __post_init__(self) -> None:
-        positive(self, "units")
+        check_positive(self, "units")
         check_activation(self, "activation", "recurrent_activation")
         if self.projection is not None:
-            positive(self, "projection")
+            check_positive(self, "projection")
             if self.projection >= self.units:
                 raise ArchitectureError(
                     f"LSTM: projection ({self.projection}) must be smaller than units "
@@ -118,7 +118,7 @@ class LSTM(Cell):
             named["cell_shift"] = Parameter((units,), Zeros())
         return {**named, **learned(self.learned_state, self.state(inputs))}
 
-    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Seen]:
+    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
         xp = array_namespace(x)
         squash, gate = ACTIVATIONS[self.activation], ACTIVATIONS[self.recurrent_activation]
         a = self._sums(p, x, s["h"])

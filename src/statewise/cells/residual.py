@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from statewise.cell import Cell, Field, Parameter, fields, parameters
 from statewise.errors import ArchitectureError
-from statewise.types import Array, Fields, Integers, Parameters, Seen
+from statewise.types import Array, Fields, Integers, Intermediates, Parameters
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ class Residual(Wrapper):
     Arguments:
         inner: a cell whose output is as wide as its input.
 
-    State, parameters and seen values are the inner cell's, under its names; seen ``y`` is the sum.
+    State, parameters and intermediates are the inner cell's, under its names; the intermediate
+    ``y`` is the sum.
 
     Source: He et al., Deep residual learning for image recognition, 2016.
     """
@@ -65,7 +66,7 @@ class Residual(Wrapper):
         inner = self.inner.evaluating()
         return self if inner is self.inner else Residual(inner)
 
-    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Seen]:
-        y, s, seen = self.inner.step(p, x, s)
+    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
+        y, s, intermediates = self.inner.step(p, x, s)
         y = x + y
-        return y, s, {**seen, "y": y}
+        return y, s, {**intermediates, "y": y}

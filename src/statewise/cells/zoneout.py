@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from statewise.cell import Cell, Field, fraction
+from statewise.cell import Cell, Field, check_fraction
 from statewise.cells.dropout import fill
 from statewise.cells.residual import Wrapper
 from statewise.errors import ArchitectureError
-from statewise.types import Array, Fields, Integers, Parameters, Seen, array_namespace
+from statewise.types import Array, Fields, Integers, Intermediates, Parameters, array_namespace
 
 _WORD = 0xFFFFFFFF
 
@@ -38,7 +38,7 @@ class Zoneout(Wrapper):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        fraction(self, "rate")
+        check_fraction(self, "rate")
 
     def state(self, inputs: int) -> Mapping[str, Field]:
         inner = super().state(inputs)
@@ -59,11 +59,11 @@ class Zoneout(Wrapper):
         inner = {name: array for name, array in s.items() if name != "noise"}
         return {**self.inner.draw(inner, integers), "noise": fill(s["noise"], integers)}
 
-    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Seen]:
+    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
         xp = array_namespace(x)
         noise = s["noise"] if self.mixed else _next(s["noise"])
         before = {name: array for name, array in s.items() if name != "noise"}
-        _, after, seen = self.inner.step(p, x, before)
+        _, after, intermediates = self.inner.step(p, x, before)
         kept = {}
         for index, (name, old) in enumerate(before.items()):
             new = after[name]
@@ -72,7 +72,7 @@ class Zoneout(Wrapper):
             else:
                 keep = noise[:, index, : old.shape[-1]] < int(self.rate * 2**32)
                 kept[name] = xp.where(keep, old, new)
-        return kept["h"], {**kept, "noise": noise}, {**seen, **kept}
+        return kept["h"], {**kept, "noise": noise}, {**intermediates, **kept}
 
 
 def _next(noise: Array) -> Array:

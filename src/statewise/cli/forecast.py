@@ -16,7 +16,7 @@ from rich.table import Table
 
 from statewise.cell import Cell
 from statewise.cells import GRU, LSTM, Elman
-from statewise.checkpoint import replacing
+from statewise.checkpoint import replace_atomically
 from statewise.errors import DataError, FileError
 from statewise.forecast import Comparison, Forecaster, compare_state_policies
 from statewise.forecast.calendar import show
@@ -212,9 +212,9 @@ def _report(
 def write(out: str, forecaster: Forecaster, forecast: Any, report: dict[str, Any]) -> None:
     """The files of a forecast, each whole or not at all."""
     forecaster.save(out)
-    with replacing(Path(out) / "forecast.csv") as temporary:
+    with replace_atomically(Path(out) / "forecast.csv") as temporary:
         forecast.to_csv(temporary, index=False)
-    with replacing(Path(out) / "report.json") as temporary:
+    with replace_atomically(Path(out) / "report.json") as temporary:
         temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from statewise.checkpoint import replacing
+from statewise.checkpoint import replace_atomically
 from statewise.cli.looking import Reading, Stretch, stretch
 from statewise.errors import FileError, InputError, MissingExtraError
 from statewise.inspect import Card, explain_units, horizon, record
@@ -66,7 +66,7 @@ def run(options: Options) -> None:
         notes=notes,
     )
     page = html(held)
-    with replacing(out) as temporary:
+    with replace_atomically(out) as temporary:
         temporary.write_text(page, encoding="utf-8")
     _summary(out, options.source, held)
     if options.open:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from rich.console import Console
 
-from statewise.checkpoint import replacing
+from statewise.checkpoint import replace_atomically
 from statewise.cli.forecast import parse_levels, print_forecast, records
 from statewise.forecast import Forecaster, store
 from statewise.forecast.frames import Missing
@@ -26,7 +26,7 @@ def run(folder: str, rows: str, horizon: int | None, missing: str, as_json: bool
     forecaster.update(frame, missing=cast("Missing", missing))
     forecast = forecaster.predict(steps, level=levels)
     store.save_states(forecaster.states.tracks, folder)
-    with replacing(Path(folder) / "forecast.csv") as temporary:
+    with replace_atomically(Path(folder) / "forecast.csv") as temporary:
         forecast.to_csv(temporary, index=False)
     if as_json:
         print(json.dumps({"rows": len(frame), "forecast": records(forecast)}, indent=2))

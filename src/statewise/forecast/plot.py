@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from statewise.checkpoint import replacing
+from statewise.checkpoint import replace_atomically
 from statewise.errors import MissingExtraError
 from statewise.forecast.calendar import Calendar
 from statewise.forecast.comparison import Comparison
@@ -46,7 +46,7 @@ def picture(
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(colors=_INK, labelsize=9)
-    with replacing(path) as temporary:
+    with replace_atomically(path) as temporary:
         figure.savefig(temporary, dpi=130, format="png")
 
 

@@ -111,8 +111,8 @@ def prepare(model: Model, values: np.ndarray) -> Prepared:
         if isinstance(transform, Standardize):
             s = _measured(x)
             own |= {f"{index}.{name}": array for name, array in s.items()}
-        x, _, seen = scanning(transform, {}, x, s, True)
-        targets = transform.forward(targets, seen)
+        x, _, intermediates = scanning(transform, {}, x, s, True)
+        targets = transform.forward(targets, intermediates)
     return Prepared(state.replace(own), x[0], targets[0])
 
 

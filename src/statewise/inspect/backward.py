@@ -15,7 +15,7 @@ from statewise.inspect.editing import edit
 from statewise.inspect.losses import Loss, loss_of
 from statewise.inspect.recording import matching, shapes
 from statewise.inspect.subject import read, runner
-from statewise.origin import Recorded
+from statewise.origin import RecordedOrigin
 from statewise.state import State
 from statewise.types import Array
 
@@ -182,5 +182,5 @@ def doubled_state(state: State | None, model: Any) -> State | None:
         return None
     wide, origin = state.numpy().to("float64"), state.origin
     if origin is not None and origin.weights() == runner(model).fingerprint():
-        origin = Recorded(origin.architecture, None)
+        origin = RecordedOrigin(origin.architecture, None)
     return State(dict(wide), wide.position, origin=origin)

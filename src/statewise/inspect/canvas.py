@@ -39,7 +39,7 @@ def saved(figure: Any, path: str | Path | None) -> Any:
     known = figure.canvas.get_supported_filetypes()
     if Path(path).suffix[1:].lower() not in known:
         raise InputError(f"cannot draw {path}; name a file that ends with .png, .svg or .pdf")
-    with checkpoint.replacing(path) as temporary:
+    with checkpoint.replace_atomically(path) as temporary:
         figure.savefig(temporary, dpi=130)
     return figure
 

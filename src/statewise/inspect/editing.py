@@ -16,7 +16,7 @@ from statewise.errors import InputError
 from statewise.inspect.recording import executor_of, shapes
 from statewise.inspect.subject import runner, suggestion
 from statewise.program import Executor
-from statewise.types import Array, Fields, Parameters, Seen, array_namespace
+from statewise.types import Array, Fields, Intermediates, Parameters, array_namespace
 from statewise.unroll import Run, stepwise
 
 Change: TypeAlias = Callable[[Array], Array] | float
@@ -110,9 +110,9 @@ class _Beside:
         self._run = run
 
     def __call__(
-        self, cell: Cell, p: Parameters, x: Array, s: Fields, see: bool
-    ) -> tuple[Array, Fields, Seen]:
-        return (stepwise if isinstance(cell, _Edited) else self._run)(cell, p, x, s, see)
+        self, cell: Cell, p: Parameters, x: Array, s: Fields, capturing: bool
+    ) -> tuple[Array, Fields, Intermediates]:
+        return (stepwise if isinstance(cell, _Edited) else self._run)(cell, p, x, s, capturing)
 
     def whole(self, cell: Cell, *rest: Any) -> Any:
         return self._ask("whole", cell, rest)
@@ -169,15 +169,15 @@ class _Edited(Wrapper):
     edits: tuple[_Edit, ...]
     clock: list[int] = field(default_factory=lambda: [0])
 
-    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Seen]:
+    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
         t = self.clock[0]
         self.clock[0] += 1
         held = [one for one in self.edits if one.holds(t)]
         kept = [one for one in held if one.propagate]
-        y, new, seen = stepped(self.inner, p, x, s, held)
+        y, new, intermediates = stepped(self.inner, p, x, s, held)
         if len(kept) < len(held):
             new = stepped(self.inner, p, x, s, kept)[1]
-        return y, new, seen
+        return y, new, intermediates
 
 
 def _steps(at: int | Iterable[int] | slice | None) -> slice | frozenset[int] | None:
@@ -212,7 +212,7 @@ def _check(layer: int, cell: Cell, inputs: int, changes: Iterable[str]) -> None:
 
 def stepped(
     cell: Cell, p: Parameters, x: Array, s: Fields, editors: Sequence[Editor]
-) -> tuple[Array, Fields, Seen]:
+) -> tuple[Array, Fields, Intermediates]:
     """A step in which every value passes through the editors, one after the other, before anything
     is computed from it.
     """
@@ -227,12 +227,12 @@ def stepped(
 
 def _stepped(
     cell: Cell, p: Parameters, x: Array, s: Fields, edit: Editor
-) -> tuple[Array, Fields, Seen]:
+) -> tuple[Array, Fields, Intermediates]:
     """A step in which every value passes through `edit` before anything is computed from it."""
     if type(cell) is Residual:
-        y, new, seen = _stepped(cell.inner, p, x, s, edit)
+        y, new, intermediates = _stepped(cell.inner, p, x, s, edit)
         y = edit("y", x + y)
-        return y, new, {**seen, "y": y}
+        return y, new, {**intermediates, "y": y}
     if type(cell) is LSTM:
         return _lstm(cell, p, x, s, edit)
     if type(cell) is GRU:
@@ -241,23 +241,27 @@ def _stepped(
         a = edit("a", cell.step(p, x, s)[2]["a"])
         h = edit("h", ACTIVATIONS[cell.activation](a))
         return h, {"h": h}, {"a": a, "h": h}
-    y, new, seen = cell.step(p, x, s)
+    y, new, intermediates = cell.step(p, x, s)
     changed = {name: edit(name, value) for name, value in new.items()}
     for name, value in new.items():
         y = changed[name] if y is value else y
-    return y, changed, {**seen, **{name: changed[name] for name in changed if name in seen}}
+    return (
+        y,
+        changed,
+        {**intermediates, **{name: changed[name] for name in changed if name in intermediates}},
+    )
 
 
 def _lstm(
     cell: LSTM, p: Parameters, x: Array, s: Fields, edit: Editor
-) -> tuple[Array, Fields, Seen]:
+) -> tuple[Array, Fields, Intermediates]:
     xp = array_namespace(x)
     squash, gate = ACTIVATIONS[cell.activation], ACTIVATIONS[cell.recurrent_activation]
-    seen = cell.step(p, x, s)[2]
-    f, g = edit("f", seen["f"]), edit("g", seen["g"])
-    i = edit("i", 1 - f if cell.coupled else seen["i"])
+    intermediates = cell.step(p, x, s)[2]
+    f, g = edit("f", intermediates["f"]), edit("g", intermediates["g"])
+    i = edit("i", 1 - f if cell.coupled else intermediates["i"])
     c = edit("c", f * s["c"] + i * g)
-    o = seen["o"]
+    o = intermediates["o"]
     if cell.peepholes:
         o = gate(cell._sums(p, x, s["h"])["o"] + p["p"][-1] * c)
     o = edit("o", o)
@@ -267,10 +271,12 @@ def _lstm(
     return h, {"h": h, "c": c}, {"i": i, "f": f, "g": g, "o": o, "c": c, "h": h}
 
 
-def _gru(cell: GRU, p: Parameters, x: Array, s: Fields, edit: Editor) -> tuple[Array, Fields, Seen]:
+def _gru(
+    cell: GRU, p: Parameters, x: Array, s: Fields, edit: Editor
+) -> tuple[Array, Fields, Intermediates]:
     units, h = cell.units, s["h"]
-    seen = cell.step(p, x, s)[2]
-    r, z = edit("r", seen["r"]), edit("z", seen["z"])
+    intermediates = cell.step(p, x, s)[2]
+    r, z = edit("r", intermediates["r"]), edit("z", intermediates["z"])
     from_x = x @ p["W"][2 * units :].T + p["b"][2 * units :]
     recurrent = p["R"][2 * units :]
     remembered = r * (h @ recurrent.T + p["m"]) if cell.reset == "after" else (r * h) @ recurrent.T

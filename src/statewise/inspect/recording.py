@@ -16,7 +16,7 @@ from statewise.inspect.subject import no_gradients, read, runner, suggestion
 from statewise.inspect.trace import Trace
 from statewise.program import Executor
 from statewise.state import State
-from statewise.timeline import timeline
+from statewise.timeline import build_timeline
 from statewise.types import Array, array_namespace
 
 BUDGET = 2**30
@@ -35,7 +35,7 @@ def record(
     budget: int = BUDGET,
     unknown: str = "error",
 ) -> Trace:
-    """Run a model and keep what was seen inside.
+    """Run a model and keep the intermediates.
 
     The model runs as it always does. Native kernels leave gates behind as they go; those of other
     LSTM, GRU and Elman layers are computed from their outputs afterwards. Other cells, and options
@@ -75,11 +75,11 @@ def record(
         rows, steps = int(x.shape[0]), int(x.shape[1])
         _check_budget({name: shapes[name] for name in chosen}, rows, steps, budget)
         executor.run = Replay(executor.run)
-        _, after, seen = executor.unroll(x, state, reset, lengths, see=chosen)
-    when = timeline(rows, steps, reset, lengths, np.zeros(()))
+        _, after, intermediates = executor.unroll(x, state, reset, lengths, capturing=chosen)
+    when = build_timeline(rows, steps, reset, lengths, np.zeros(()))
     values = {
-        name: np.ascontiguousarray(to_numpy(seen[name]))
-        if name in seen  # nothing is seen where there are no steps
+        name: np.ascontiguousarray(to_numpy(intermediates[name]))
+        if name in intermediates  # there are none where there are no steps
         else np.zeros((rows, steps, *shapes[name][0]), shapes[name][1])
         for name in chosen
     }
@@ -127,14 +127,14 @@ def executor_of(model: Any) -> Executor:
 
 
 def _shapes(executor: Executor, x: Array) -> dict[str, Shape]:
-    """Name -> shape at one row and step, and dtype: seen in one step of one row."""
+    """Name -> shape at one row and step, and dtype, from one step of one row."""
     executor._check_inputs(x, steps=True)
     xp = array_namespace(x)
     one = xp.zeros((1, 1, *x.shape[2:]), dtype=x.dtype, device=executor.like.device)
-    _, _, seen = executor.unroll(one, None, see=True)
+    _, _, intermediates = executor.unroll(one, None, capturing=True)
     return {
         name: (tuple(value.shape[2:]), np.asarray(to_numpy(value)).dtype)
-        for name, value in seen.items()
+        for name, value in intermediates.items()
     }
 
 
@@ -145,7 +145,7 @@ def matching(shapes: dict[str, Shape], patterns: str | Iterable[str]) -> list[st
         if not any(fnmatchcase(name, pattern) for name in shapes):
             raise InputError(
                 f"nothing in this model is called {pattern!r}{suggestion(pattern, shapes)} "
-                f"It has {', '.join(shapes) or 'nothing that is seen'}"
+                f"It has {', '.join(shapes) or 'nothing to record'}"
             )
     return [name for name in shapes if any(fnmatchcase(name, one) for one in listed)]
 

@@ -19,9 +19,9 @@ from statewise.inspect.recording import executor_of, shapes
 from statewise.inspect.subject import memory, read, suggestion
 from statewise.program import Executor
 from statewise.state import State
-from statewise.timeline import timeline
-from statewise.types import Array, Fields, Parameters, Seen
-from statewise.unroll import embedded, step, stepwise, unroll
+from statewise.timeline import build_timeline
+from statewise.types import Array, Fields, Intermediates, Parameters
+from statewise.unroll import embed, step, stepwise, unroll
 
 
 @dataclass(frozen=True)
@@ -231,35 +231,40 @@ def _place(executor: Executor, name: str, known: Any) -> tuple[int, str]:
 
 def _followed(
     executor: Executor, x: Any, state: State | None, index: int
-) -> tuple[list[Any], list[dict[str, Any]], list[Seen]]:
-    """Step by step: what enters a layer (F,), its state before (units,), and what was seen."""
+) -> tuple[list[Any], list[dict[str, Any]], list[Intermediates]]:
+    """Step by step: what enters a layer (F,), its state before (units,), and the intermediates."""
     import torch
 
     given = None if state is None else executor._admit(state, 1)
     fresh = executor._fresh(None, 1)
     held = [make() for make in fresh] if given is None else executor._layers(given)
-    when = timeline(1, int(x.shape[1]), None, None, executor.like)
+    when = build_timeline(1, int(x.shape[1]), None, None, executor.like)
     with torch.no_grad():
-        y = embedded(executor.architecture, executor.params, x)
+        y = embed(executor.architecture, executor.params, x)
         for k in range(index):
             part = executor.params[str(k)]
             y, _, _ = unroll(executor.cells[k], part, y, held[k], when, fresh[k], stepwise)
-        s, states, seen = held[index], [], []
+        s, states, intermediates = held[index], [], []
         for t in range(y.shape[1]):
             states.append({name: value[0].detach() for name, value in s.items()})
             _, s, view = step(executor.cells[index], executor.params[str(index)], y[:, t], s)
-            seen.append({name: value[0] for name, value in view.items()})
-    return list(y[0]), states, seen
+            intermediates.append({name: value[0] for name, value in view.items()})
+    return list(y[0]), states, intermediates
 
 
 def _claimed(
-    cell: Any, p: Parameters, own: str, seen: list[Seen], at: np.ndarray, lags: int
+    cell: Any,
+    p: Parameters,
+    own: str,
+    intermediates: list[Intermediates],
+    at: np.ndarray,
+    lags: int,
 ) -> np.ndarray | None:
     while type(cell) is Residual:
         cell = cell.inner
     gate = {"c": "f", "h": "z"}[own] if own in ("c", "h") else ""
-    if gate in seen[0]:
-        kept = np.stack([one[gate].numpy() for one in seen])
+    if gate in intermediates[0]:
+        kept = np.stack([one[gate].numpy() for one in intermediates])
         after = np.stack([kept[t + 1 : t + 1 + lags] for t in at])  # (starts, lags, units)
         products = np.cumprod(after, axis=1).mean(axis=0)
         return np.concatenate([np.ones_like(products[:1]), products])

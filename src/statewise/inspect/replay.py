@@ -1,4 +1,4 @@
-"""`Replay`: what was seen inside a fast run, computed afterwards from its outputs.
+"""`Replay`: the intermediates a fast run, computed afterwards from its outputs.
 
 Native kernels show what they computed; those of torch give outputs alone. Once the outputs of a
 whole call are known, so is the h before every step, and the gates of all steps are one product of
@@ -13,7 +13,7 @@ from statewise.cell import Cell
 from statewise.cells import GRU, LSTM, Elman
 from statewise.cells.activations import ACTIVATIONS
 from statewise.timeline import Timeline
-from statewise.types import Array, Fields, Parameters, Seen, array_namespace
+from statewise.types import Array, Fields, Intermediates, Parameters, array_namespace
 from statewise.unroll import Fresh, Run, unroll
 
 
@@ -31,9 +31,9 @@ class Replay:
         self._run = run
 
     def __call__(
-        self, cell: Cell, p: Parameters, x: Array, s: Fields, see: bool
-    ) -> tuple[Array, Fields, Seen]:
-        return self._run(cell, p, x, s, see)
+        self, cell: Cell, p: Parameters, x: Array, s: Fields, capturing: bool
+    ) -> tuple[Array, Fields, Intermediates]:
+        return self._run(cell, p, x, s, capturing)
 
     def whole(
         self,
@@ -43,19 +43,19 @@ class Replay:
         s: Fields,
         when: Timeline,
         fresh: Fresh,
-        see: bool,
-    ) -> tuple[Array, Fields, Seen] | None:
+        capturing: bool,
+    ) -> tuple[Array, Fields, Intermediates] | None:
         """A whole call of one layer, or None where it is run segment by segment."""
         fast = getattr(self._run, "whole", None)
-        done = None if fast is None else fast(cell, p, x, s, when, fresh, see)
-        replay = _find(cell) if see and done is None else None
+        done = None if fast is None else fast(cell, p, x, s, when, fresh, capturing)
+        replay = _find(cell) if capturing and done is None else None
         if replay is None or 0 in x.shape or any(a.dtype != x.dtype for a in s.values()):
             return done
         y, after, _ = unroll(cell, p, x, s, when, fresh, self._run)
         return y, after, replay(cell, p, x, y, s, when, fresh)
 
 
-def _find(cell: Cell) -> Callable[..., Seen] | None:
+def _find(cell: Cell) -> Callable[..., Intermediates] | None:
     """A subclass may have other equations, so only the classes themselves count."""
     if type(cell) is LSTM:
         special = cell.peepholes or cell.coupled or cell.layer_norm
@@ -67,7 +67,7 @@ def _find(cell: Cell) -> Callable[..., Seen] | None:
 
 def _lstm(
     cell: LSTM, p: Parameters, x: Array, y: Array, s: Fields, when: Timeline, fresh: Fresh
-) -> Seen:
+) -> Intermediates:
     squash, gate = ACTIVATIONS[cell.activation], ACTIVATIONS[cell.recurrent_activation]
     start = _starts(when, fresh)
     sums = x @ p["W"].T + _before(y, s["h"], start.get("h"), when) @ p["R"].T + p["b"]
@@ -79,7 +79,7 @@ def _lstm(
 
 def _gru(
     cell: GRU, p: Parameters, x: Array, y: Array, s: Fields, when: Timeline, fresh: Fresh
-) -> Seen:
+) -> Intermediates:
     squash, gate = ACTIVATIONS[cell.activation], ACTIVATIONS[cell.recurrent_activation]
     units = cell.units
     h = _before(y, s["h"], _starts(when, fresh).get("h"), when)
@@ -98,7 +98,7 @@ def _gru(
 
 def _elman(
     _: Elman, p: Parameters, x: Array, y: Array, s: Fields, when: Timeline, fresh: Fresh
-) -> Seen:
+) -> Intermediates:
     h = _before(y, s["h"], _starts(when, fresh).get("h"), when)
     return {"a": x @ p["W"].T + h @ p["R"].T + p["b"], "h": y}
 

@@ -305,7 +305,7 @@ class Trace(Mapping[str, np.ndarray]):
         from statewise.inspect.page import html, payload
 
         written = html(payload(self, row, unit, cards, horizon, title, steps=steps))
-        with checkpoint.replacing(path) as temporary:
+        with checkpoint.replace_atomically(path) as temporary:
             temporary.write_text(written, encoding="utf-8")
 
     def save(self, path: str | Path) -> None:

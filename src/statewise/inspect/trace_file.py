@@ -9,7 +9,7 @@ from typing import Any
 from statewise import checkpoint
 from statewise.errors import FileError
 from statewise.inspect.trace import Trace
-from statewise.origin import Recorded
+from statewise.origin import RecordedOrigin
 from statewise.state import State
 
 KIND = "statewise.trace"
@@ -39,7 +39,7 @@ def write(trace: Trace, path: str | Path) -> None:
 def read(path: str | Path, model: Any = None) -> Trace:
     """What `Trace.load` does."""
     arrays, metadata = checkpoint.read(path, KIND)
-    origin = Recorded(metadata.get("architecture") or None, metadata.get("weights") or None)
+    origin = RecordedOrigin(metadata.get("architecture") or None, metadata.get("weights") or None)
     try:
         names, fields = json.loads(metadata["names"]), json.loads(metadata["fields"])
         states = [

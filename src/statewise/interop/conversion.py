@@ -84,7 +84,7 @@ def convert(
     model, differs = _opened(source, unsafe)
     came = differs(model)
     _agree(source, came)
-    with checkpoint.replacing(target) as temporary:
+    with checkpoint.replace_atomically(target) as temporary:
         _write(model, temporary, kind, reset)
         written = _written(temporary, kind, model)
         _agree(str(target), written)

@@ -56,7 +56,7 @@ def to_onnx(model: Weighted, path: str | Path, *, reset: bool = False) -> None:
         y, h, c = session.run(None, {"x": x, "0.h": h, "0.c": c})
     """
     made = graph_of(model, reset=reset)
-    with checkpoint.replacing(path) as temporary:
+    with checkpoint.replace_atomically(path) as temporary:
         temporary.write_bytes(made.SerializeToString(deterministic=True))
 
 
@@ -115,7 +115,7 @@ class _Graph:
         views: list[Named] = []
         for index, cell in enumerate(architecture.layers):
             try:
-                y, new, seen = self._layer(index, cell.evaluating(), y, first)
+                y, new, intermediates = self._layer(index, cell.evaluating(), y, first)
             except ConversionError as refused:
                 problems.append(str(refused))
                 break
@@ -126,7 +126,7 @@ class _Graph:
                 )
                 break
             after |= {f"{index}.{name}": value for name, value in new.items()}
-            views.append(seen)
+            views.append(intermediates)
         raise_all("the model", problems)
         y = self._outputs(y, views)
         self._output("y", y)
@@ -144,8 +144,8 @@ class _Graph:
         y = y @ self.p["outputs.W"].T + self.p["outputs.b"]
         if outputs.inverse:
             pairs = list(zip(self.architecture.transforms, views, strict=False))
-            for transform, seen in reversed(pairs):
-                y = transform.inverse(y, seen)
+            for transform, intermediates in reversed(pairs):
+                y = transform.inverse(y, intermediates)
         return y
 
     def _finished(self) -> Any:
@@ -181,16 +181,16 @@ class _Graph:
             return (*self._both_ways(index, cell, p, x, width, first), {})
         declared = fields(cell, width)
         if not declared and (scan := getattr(cell, "scan", None)) is not None:
-            y, _, seen = scan(p, x, {})
-            return y, {}, seen
+            y, _, intermediates = scan(p, x, {})
+            return y, {}, intermediates
         state = {
             name: self._input(f"{index}.{name}", (None, *field.shape), field.dtype(self.dtype))
             for name, field in declared.items()
         }
         inverts = self.architecture.outputs is not None and self.architecture.outputs.inverse
-        see = bool(inverts and index < len(self.architecture.transforms))
-        y, after, seen = self._scan(cell, p, x, state, declared, see=see)
-        return y, after, seen
+        capturing = bool(inverts and index < len(self.architecture.transforms))
+        y, after, intermediates = self._scan(cell, p, x, state, declared, capturing=capturing)
+        return y, after, intermediates
 
     def _both_ways(
         self, index: int, cell: Cell, p: Named, x: Symbol, width: int, first: Symbol
@@ -240,7 +240,7 @@ class _Graph:
         declared: Mapping[str, Field],
         *,
         back: int = 0,
-        see: bool = False,
+        capturing: bool = False,
     ) -> tuple[Symbol, Named, Named]:
         """A layer over time: the cell's step as the body of an ONNX Scan."""
         writer, reset = self.writer, self.reset
@@ -257,8 +257,8 @@ class _Graph:
                 for name, field in declared.items():
                     mask = forgets[(slice(None), *(None,) * len(field.shape))]
                     s[name] = where(mask, self._begin(p, name, field), s[name])
-            y, after, seen = cell.step(p, x_t, s)
-            shown = seen if see else {}
+            y, after, intermediates = cell.step(p, x_t, s)
+            shown = intermediates if capturing else {}
             results = [*(astype(after[name], held.dtype) for name, held in state.items()), y]
             results += shown.values()
             ends = [writer.fresh("after") for _ in results]

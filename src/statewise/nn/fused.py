@@ -14,7 +14,7 @@ from statewise.cell import Cell
 from statewise.cells import GRU, LSTM, Elman, Residual
 from statewise.nn import native
 from statewise.timeline import Timeline
-from statewise.types import Fields, Parameters, Seen
+from statewise.types import Fields, Intermediates, Parameters
 from statewise.unroll import Fresh, scanning
 
 
@@ -22,10 +22,10 @@ class Fastest:
     """Runs a layer by the fastest way that gives the reference's result."""
 
     def __call__(
-        self, cell: Cell, p: Parameters, x: Tensor, s: Fields, see: bool
-    ) -> tuple[Tensor, Fields, Seen]:
+        self, cell: Cell, p: Parameters, x: Tensor, s: Fields, capturing: bool
+    ) -> tuple[Tensor, Fields, Intermediates]:
         """A segment through torch's kernels."""
-        return fused(cell, p, x, s, see)
+        return fused(cell, p, x, s, capturing)
 
     def whole(
         self,
@@ -35,14 +35,14 @@ class Fastest:
         s: Fields,
         when: Timeline,
         fresh: Fresh,
-        see: bool,
-    ) -> tuple[Tensor, Fields, Seen] | None:
+        capturing: bool,
+    ) -> tuple[Tensor, Fields, Intermediates] | None:
         """A whole call through the native kernels, or None where they do not run it."""
-        return native.whole(cell, p, x, s, when, fresh, see) if native.runs(cell, x) else None
+        return native.whole(cell, p, x, s, when, fresh, capturing) if native.runs(cell, x) else None
 
     def step(
         self, cell: Cell, p: Parameters, x: Tensor, s: Fields
-    ) -> tuple[Tensor, Fields, Seen] | None:
+    ) -> tuple[Tensor, Fields, Intermediates] | None:
         """One step through the native kernels, or None where they do not run it."""
         if isinstance(cell, Residual):
             inner = self.step(cell.inner, p, x, s)
@@ -54,13 +54,13 @@ fastest = Fastest()
 
 
 def fused(
-    cell: Cell, p: Parameters, x: Tensor, s: Fields, see: bool
-) -> tuple[Tensor, Fields, Seen]:
+    cell: Cell, p: Parameters, x: Tensor, s: Fields, capturing: bool
+) -> tuple[Tensor, Fields, Intermediates]:
     """Run a segment by torch's kernels where it has them."""
-    if x.shape[0] == 0 or see:
-        return scanning(cell, p, x, s, see)
+    if x.shape[0] == 0 or capturing:
+        return scanning(cell, p, x, s, capturing)
     if not has_kernel(cell) or not _plain(x):
-        return scanning(cell, p, x, s, see)
+        return scanning(cell, p, x, s, capturing)
     match cell:
         case LSTM():
             y, new = _lstm(cell, p, x, s)

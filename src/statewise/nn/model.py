@@ -17,7 +17,7 @@ from statewise.errors import ArchitectureError
 from statewise.nn.fused import fastest, fused
 from statewise.program import Executor, Program
 from statewise.state import State
-from statewise.types import Array, Parameters, Seen
+from statewise.types import Array, Intermediates, Parameters
 from statewise.unroll import Run, stepwise
 from statewise.weights import check_weights, read_model, write_model
 
@@ -132,14 +132,14 @@ class Model(nn.Module):
         reset: Array | None = None,
         lengths: Array | None = None,
         initial: State | None = None,
-    ) -> tuple[Tensor, State, Seen]:
-        """Like calling the model, and returns what was seen inside as well.
+    ) -> tuple[Tensor, State, Intermediates]:
+        """Like calling the model, and returns the intermediates as well.
 
         Returns:
             outputs, the new state, and every value a cell shows by its full name,
             ``"0.f"`` -> (B, T, units), zero where padded.
         """
-        return self._executor().unroll(x, state, reset, lengths, initial, see=True)
+        return self._executor().unroll(x, state, reset, lengths, initial, capturing=True)
 
     def initial_state(self, rows: int) -> State:
         """The initial state of this many rows: zeros, or the model's learned one."""

@@ -16,7 +16,7 @@ from torch import Tensor
 from statewise import kernels
 from statewise.cell import Cell
 from statewise.timeline import Timeline
-from statewise.types import Fields, Parameters, Seen
+from statewise.types import Fields, Intermediates, Parameters
 from statewise.unroll import Fresh
 
 
@@ -32,11 +32,12 @@ def runs(cell: Cell, x: Tensor) -> bool:
 
 
 def whole(
-    cell: Cell, p: Parameters, x: Tensor, s: Fields, when: Timeline, fresh: Fresh, see: bool
-) -> tuple[Tensor, Fields, Seen] | None:
+    cell: Cell, p: Parameters, x: Tensor, s: Fields, when: Timeline, fresh: Fresh, capturing: bool
+) -> tuple[Tensor, Fields, Intermediates] | None:
     """A whole call of one layer, see `statewise.unroll.Run`.
 
-    None where a gradient of what is seen may be wanted: the operator has that of its outputs alone.
+    None where a gradient of the intermediates may be wanted: the operator has that of its outputs
+    alone.
     """
     start = fresh() if when.reset is not None else {}
     inputs = [x, s["h"], s.get("c"), p["W"], p["R"], p["b"], p.get("m")]
@@ -45,18 +46,20 @@ def whole(
     reset = None if when.reset_steps is None else torch.from_numpy(when.reset_steps)
     lengths = None if when.lengths is None else torch.from_numpy(when.lengths)
     followed = _followed(tensors)
-    if see and followed:
+    if capturing and followed:
         return None
     run: Any = _Recurrent.apply if followed else _forward
     if torch.compiler.is_compiling() or not _plain(tensors):
         run = recurrent
-    y, h, c, *saved = run(*tensors, reset, lengths, kernels.kernel(cell), followed or see)
+    y, h, c, *saved = run(*tensors, reset, lengths, kernels.kernel(cell), followed or capturing)
     if "c" not in s:
-        return y, {"h": h}, kernels.seen(cell, y, saved[0]) if see else {}
-    return y, {"h": h, "c": c}, kernels.seen(cell, y, *saved) if see else {}
+        return y, {"h": h}, kernels.intermediates(cell, y, saved[0]) if capturing else {}
+    return y, {"h": h, "c": c}, kernels.intermediates(cell, y, *saved) if capturing else {}
 
 
-def one_step(cell: Cell, p: Parameters, x: Tensor, s: Fields) -> tuple[Tensor, Fields, Seen] | None:
+def one_step(
+    cell: Cell, p: Parameters, x: Tensor, s: Fields
+) -> tuple[Tensor, Fields, Intermediates] | None:
     """One step of one layer, x (B, F), or None where a gradient or a graph of it is wanted."""
     inputs = [x[:, None], s["h"], s.get("c"), p["W"], p["R"], p["b"], p.get("m")]
     if torch.compiler.is_compiling() or not _plain(inputs) or _followed(inputs):
@@ -81,8 +84,8 @@ def recurrent(
     R: Tensor,
     b: Tensor,
     m: Tensor | None,
-    h_init: Tensor | None,
-    c_init: Tensor | None,
+    h_initial: Tensor | None,
+    c_initial: Tensor | None,
     reset: Tensor | None,
     lengths: Tensor | None,
     kernel: str,
@@ -94,13 +97,13 @@ def recurrent(
         x: inputs (B, T, F).
         h, c: the state before, (B, H); c for LSTM.
         W, R, b, m: the parameters as in `statewise.cells`; m for GRU with the reset after.
-        h_init, c_init: what a reset returns to, (B, H); zeros where not given.
+        h_initial, c_initial: what a reset returns to, (B, H); zeros where not given.
         reset: (B, T) bool, or None.
         lengths: (B,) int64, or None.
         kernel: a name from `statewise.kernels.kernel`.
         save: fill the last two results.
     """
-    made = _forward(x, h, c, W, R, b, m, h_init, c_init, reset, lengths, kernel, save)
+    made = _forward(x, h, c, W, R, b, m, h_initial, c_initial, reset, lengths, kernel, save)
     return tuple(x.new_empty(0) if tensor is None else tensor for tensor in made)  # type: ignore[return-value]
 
 
@@ -130,8 +133,8 @@ def recurrent_backward(
     R: Tensor,
     b: Tensor,
     m: Tensor | None,
-    h_init: Tensor | None,
-    c_init: Tensor | None,
+    h_initial: Tensor | None,
+    c_initial: Tensor | None,
     reset: Tensor | None,
     lengths: Tensor | None,
     kernel: str,
@@ -143,8 +146,8 @@ def recurrent_backward(
     dh: Tensor | None,
     dc: Tensor | None,
 ) -> list[Tensor]:
-    """Gradients of x, W, R, b, m, h, c, h_init and c_init, empty where there is none."""
-    tensors = (x, h, c, W, R, b, m, h_init, c_init, reset, lengths)
+    """Gradients of x, W, R, b, m, h, c, h_initial and c_initial, empty where there is none."""
+    tensors = (x, h, c, W, R, b, m, h_initial, c_initial, reset, lengths)
     made = _backward(tensors, kernel, inputs, y, gates, cells, dy, dh, dc)
     return [x.new_empty(0) if array is None else torch.from_numpy(array) for array in made]
 
@@ -219,15 +222,15 @@ def _forward(
     R: Tensor,
     b: Tensor,
     m: Tensor | None,
-    h_init: Tensor | None,
-    c_init: Tensor | None,
+    h_initial: Tensor | None,
+    c_initial: Tensor | None,
     reset: Tensor | None,
     lengths: Tensor | None,
     kernel: str,
     save: bool,
 ) -> list[Tensor | None]:
     packed = _layer(kernel, W, R, b, m)
-    made = packed.forward(*map(_numpy, (x, h, c, reset, h_init, c_init, lengths)), save)
+    made = packed.forward(*map(_numpy, (x, h, c, reset, h_initial, c_initial, lengths)), save)
     return [_tensor(array) for array in made]
 
 
@@ -240,13 +243,13 @@ def _backward(
     cells: Tensor | None,
     *gradients: Tensor | None,
 ) -> list[Any]:
-    """Arrays: gradients of x, W, R, b, m, h, c, h_init and c_init, None where there is none."""
-    x, h, c, W, R, b, m, h_init, c_init, reset, lengths = tensors
+    """Arrays: gradients of x, W, R, b, m, h, c, h_initial, c_initial; None where there is none."""
+    x, h, c, W, R, b, m, h_initial, c_initial, reset, lengths = tensors
     dy, dh, dc = gradients
     if c is None:
         cells = dc = None
     packed = _layer(kernel, W, R, b, m, backward=True, toward_inputs=inputs)
-    arrays = [x, h, c, reset, h_init, c_init, lengths, y, gates, cells, dy, dh, dc]
+    arrays = [x, h, c, reset, h_initial, c_initial, lengths, y, gates, cells, dy, dh, dc]
     return packed.backward(*map(_numpy, arrays), inputs)  # type: ignore[no-any-return]
 
 
@@ -260,8 +263,8 @@ def _dense(dy: Tensor | None, *others: Tensor | None) -> list[Tensor | None]:
 
 def _arranged(made: Sequence[Any], needed: Sequence[bool]) -> tuple[Any, ...]:
     """Gradients in the order of the operator's arguments, None where they are not needed."""
-    dx, dW, dR, db, dm, dh, dc, dh_init, dc_init = made
-    gradients = (dx, dh, dc, dW, dR, db, dm, dh_init, dc_init)
+    dx, dW, dR, db, dm, dh, dc, dh_initial, dc_initial = made
+    gradients = (dx, dh, dc, dW, dR, db, dm, dh_initial, dc_initial)
     wanted = [g if need else None for g, need in zip(gradients, needed, strict=False)]
     return (*wanted, None, None, None, None)
 

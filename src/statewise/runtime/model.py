@@ -12,11 +12,11 @@ from statewise import checkpoint, kernels
 from statewise.architecture import Architecture
 from statewise.cell import Cell
 from statewise.errors import FileError, InputError
-from statewise.origin import Recorded
+from statewise.origin import RecordedOrigin
 from statewise.program import Program
 from statewise.runtime.native import NativeExecutor
 from statewise.state import State
-from statewise.types import Array, Parameters, Seen, is_torch
+from statewise.types import Array, Intermediates, Parameters, is_torch
 from statewise.weights import check_weights, read_model, write_model
 
 Weights = Literal["float32", "bfloat16"]
@@ -56,7 +56,9 @@ class Model:
             for layer, own in program.parameters.items()
         }
         dtypes = {array.dtype for array in self._arrays.values()} or {np.dtype(np.float32)}
-        self._origin = Recorded(architecture.fingerprint, checkpoint.fingerprint(self._arrays))
+        self._origin = RecordedOrigin(
+            architecture.fingerprint, checkpoint.fingerprint(self._arrays)
+        )
         self._executor = NativeExecutor(
             program, params, np.zeros((), dtypes.pop()), self._origin, half=weights == "bfloat16"
         )
@@ -165,9 +167,9 @@ class Model:
         reset: Array | None = None,
         lengths: Array | None = None,
         initial: State | None = None,
-    ) -> tuple[np.ndarray, State, Seen]:
-        """Like calling the model, and returns what was seen inside, see `statewise.nn.Model`."""
-        return self._executor.unroll(x, state, reset, lengths, initial, see=True)
+    ) -> tuple[np.ndarray, State, Intermediates]:
+        """Like calling the model, and returns the intermediates, see `statewise.nn.Model`."""
+        return self._executor.unroll(x, state, reset, lengths, initial, capturing=True)
 
     def initial_state(self, rows: int) -> State:
         """The initial state of this many rows: zeros, or the model's learned one."""

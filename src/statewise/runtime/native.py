@@ -18,8 +18,8 @@ from statewise.cell import Cell
 from statewise.origin import Origin
 from statewise.program import Executor, Program
 from statewise.state import State
-from statewise.timeline import Timeline, timeline
-from statewise.types import Array, Fields, Parameters, Seen
+from statewise.timeline import Timeline, build_timeline
+from statewise.types import Array, Fields, Intermediates, Parameters
 from statewise.unroll import Fresh, scanning
 
 
@@ -35,9 +35,9 @@ class LayerByLayer:
         self._packed: dict[tuple[int, ...], tuple[Parameters, Any]] = {}
 
     def __call__(
-        self, cell: Cell, p: Parameters, x: Array, s: Fields, see: bool
-    ) -> tuple[Array, Fields, Seen]:
-        return scanning(cell, p, x, s, see)
+        self, cell: Cell, p: Parameters, x: Array, s: Fields, capturing: bool
+    ) -> tuple[Array, Fields, Intermediates]:
+        return scanning(cell, p, x, s, capturing)
 
     def whole(
         self,
@@ -47,8 +47,8 @@ class LayerByLayer:
         s: Fields,
         when: Timeline,
         fresh: Fresh,
-        see: bool,
-    ) -> tuple[Array, Fields, Seen] | None:
+        capturing: bool,
+    ) -> tuple[Array, Fields, Intermediates] | None:
         """A whole call of one layer, or None where it has no kernel."""
         packed = self._find(cell, p) if x.dtype == np.float32 else None
         if packed is None:
@@ -60,10 +60,10 @@ class LayerByLayer:
             when.reset_steps,
             *_pair(start),
             when.lengths,
-            see,
+            capturing,
         )
-        seen = kernels.seen(cell, y, gates, cells) if see else {}
-        return y, {"h": h} if c is None else {"h": h, "c": c}, seen
+        intermediates = kernels.intermediates(cell, y, gates, cells) if capturing else {}
+        return y, {"h": h} if c is None else {"h": h, "c": c}, intermediates
 
     def _find(self, cell: Cell, p: Parameters) -> Any:
         if kernels.kernel(cell) is None:
@@ -103,13 +103,13 @@ class NativeExecutor(Executor):
         reset: Any = None,
         lengths: Any = None,
         start: State | None = None,
-        see: bool | Collection[str] = False,
-    ) -> tuple[Array, State, Seen]:
-        if self.packed is None or see:
-            return super().unroll(x, state, reset, lengths, start, see)
+        capturing: bool | Collection[str] = False,
+    ) -> tuple[Array, State, Intermediates]:
+        if self.packed is None or capturing:
+            return super().unroll(x, state, reset, lengths, start, capturing)
         self._check_inputs(x, steps=True)
         rows, steps = int(x.shape[0]), int(x.shape[1])
-        when = timeline(rows, steps, reset, lengths, self.like)
+        when = build_timeline(rows, steps, reset, lengths, self.like)
         self._check_tokens(x if when.mask is None else x[when.mask])
         makers = self._fresh(start, rows)
         begun = None

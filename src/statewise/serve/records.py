@@ -9,7 +9,7 @@ import numpy as np
 
 from statewise.architecture import Architecture
 from statewise.errors import StateError
-from statewise.origin import Recorded
+from statewise.origin import RecordedOrigin
 from statewise.state import State
 
 Key = tuple[str, str]
@@ -134,5 +134,5 @@ def unpacked(
         offset += count * kind.itemsize
     if offset != len(data):
         raise StateError(f"the stored state has {len(data)} bytes, the model's has {offset}")
-    origin = Recorded(origin.architecture, origin.weights())
+    origin = RecordedOrigin(origin.architecture, origin.weights())
     return State(arrays, np.array([position], np.int64), origin=origin)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from statewise.cell import Field, Transform, positive
-from statewise.types import Array, Fields, Parameters, Seen, array_namespace
+from statewise.cell import Field, Transform, check_positive
+from statewise.types import Array, Fields, Intermediates, Parameters, array_namespace
 
 
 @dataclass(frozen=True)
@@ -20,22 +20,22 @@ class Difference(Transform):
         lag: how far back to compare: 1, or the length of a season.
 
     State: ``last`` (lag, inputs), the latest values, oldest first; ``known``, how many there are.
-    Seen: ``base``, the value that the next step's change is taken from.
+    Intermediates: ``base``, the value that the next step's change is taken from.
     """
 
     lag: int = 1
 
     def __post_init__(self) -> None:
-        positive(self, "lag")
+        check_positive(self, "lag")
 
     def state(self, inputs: int) -> Mapping[str, Field]:
         return {"last": Field((self.lag, inputs), "accumulator"), "known": Field((), "integer")}
 
-    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Seen]:
-        y, s, seen = self.scan(p, x[:, None, :], s)
-        return y[:, 0], s, {name: value[:, 0] for name, value in seen.items()}
+    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
+        y, s, intermediates = self.scan(p, x[:, None, :], s)
+        return y[:, 0], s, {name: value[:, 0] for name, value in intermediates.items()}
 
-    def scan(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Seen]:
+    def scan(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
         """A whole run, (B, T, inputs)."""
         xp = array_namespace(x)
         last, known, length = s["last"], s["known"], x.shape[1]
@@ -54,10 +54,10 @@ class Difference(Transform):
         new = {"last": series[:, length:], "known": known + length}
         return xp.astype(y, x.dtype), new, {"base": bases[1]}
 
-    def inverse(self, y: Array, seen: Seen) -> Array:
-        base = seen["base"][..., : y.shape[-1]]
+    def inverse(self, y: Array, intermediates: Intermediates) -> Array:
+        base = intermediates["base"][..., : y.shape[-1]]
         return array_namespace(y).astype(y + base, y.dtype)
 
-    def forward(self, target: Array, seen: Seen) -> Array:
-        base = seen["base"][..., : target.shape[-1]]
+    def forward(self, target: Array, intermediates: Intermediates) -> Array:
+        base = intermediates["base"][..., : target.shape[-1]]
         return array_namespace(target).astype(target - base, target.dtype)

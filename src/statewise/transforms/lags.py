@@ -8,7 +8,7 @@ from typing import Any
 
 from statewise.cell import Field, Transform
 from statewise.errors import ArchitectureError
-from statewise.types import Array, Fields, Parameters, Seen, array_namespace
+from statewise.types import Array, Fields, Intermediates, Parameters, array_namespace
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class Lags(Transform):
     def state(self, inputs: int) -> Mapping[str, Field]:
         return {"last": Field((max(self.lags), inputs))}
 
-    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Seen]:
+    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
         y, s, _ = self.scan(p, x[:, None, :], s)
         return y[:, 0], s, {}
 
-    def scan(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Seen]:
+    def scan(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
         """A whole run, (B, T, inputs)."""
         xp = array_namespace(x)
         longest, length = max(self.lags), x.shape[1]
@@ -51,8 +51,8 @@ class Lags(Transform):
         earlier = [series[:, longest - lag : longest - lag + length] for lag in self.lags]
         return xp.concat([x, *earlier], axis=-1), {"last": series[:, length:]}, {}
 
-    def inverse(self, y: Array, seen: Seen) -> Array:
+    def inverse(self, y: Array, intermediates: Intermediates) -> Array:
         return y
 
-    def forward(self, target: Array, seen: Seen) -> Array:
+    def forward(self, target: Array, intermediates: Intermediates) -> Array:
         return target

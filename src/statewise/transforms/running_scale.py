@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statewise.cell import Field
 from statewise.errors import ArchitectureError
 from statewise.transforms.standardize import Scaling
-from statewise.types import Array, Fields, Parameters, Seen, array_namespace
+from statewise.types import Array, Fields, Intermediates, Parameters, array_namespace
 
 
 @dataclass(frozen=True)
@@ -16,14 +16,14 @@ class RunningScale(Scaling):
     """``y_t = (x_t - mean_t) / scale_t`` with the mean and deviation of the steps up to t.
 
     ``scale_t`` is the standard deviation of the steps seen (each counts once), or 1 until two
-    different values were seen. Both are updated by Welford's method, one step at a time.
+    different values were intermediates. Both are updated by Welford's method, one step at a time.
 
     Arguments:
         memory: weigh a step of k steps ago by ``(1 - 1/memory)^k``, so that the scale follows a
             series that changes; None to weigh all steps alike.
 
     State: ``mean`` and ``square`` (the sum of squared deviations, inputs), ``weight`` (the sum of
-    weights). Seen: ``mean`` and ``scale``.
+    weights). Intermediates: ``mean`` and ``scale``.
 
     Source: Welford, Note on a method for calculating corrected sums of squares and products,
     Technometrics 4, 1962.
@@ -44,7 +44,7 @@ class RunningScale(Scaling):
             "weight": Field((1,), "accumulator"),
         }
 
-    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Seen]:
+    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
         xp = array_namespace(x)
         decay = 1.0 if self.memory is None else 1.0 - 1.0 / self.memory
         weight = decay * s["weight"] + 1.0
@@ -54,5 +54,9 @@ class RunningScale(Scaling):
         # rounding alone must not pass for variance: a constant series keeps the scale 1
         floor = weight * (xp.abs(mean) * 4 * xp.finfo(mean.dtype).eps) ** 2
         spread = xp.where(square > floor, square, weight)
-        seen = {"mean": mean, "scale": xp.sqrt(spread / weight)}
-        return self.forward(x, seen), {"mean": mean, "square": square, "weight": weight}, seen
+        intermediates = {"mean": mean, "scale": xp.sqrt(spread / weight)}
+        return (
+            self.forward(x, intermediates),
+            {"mean": mean, "square": square, "weight": weight},
+            intermediates,
+        )

@@ -10,18 +10,18 @@ import numpy as np
 
 from statewise.cell import Field, Transform
 from statewise.errors import ArchitectureError
-from statewise.types import Array, Fields, Parameters, Seen, array_namespace
+from statewise.types import Array, Fields, Intermediates, Parameters, array_namespace
 
 
 class Scaling(Transform):
     """``y = (x - mean) / scale`` with the mean and scale that were seen at each step."""
 
-    def inverse(self, y: Array, seen: Seen) -> Array:
-        mean, scale = (seen[name][..., : y.shape[-1]] for name in ("mean", "scale"))
+    def inverse(self, y: Array, intermediates: Intermediates) -> Array:
+        mean, scale = (intermediates[name][..., : y.shape[-1]] for name in ("mean", "scale"))
         return array_namespace(y).astype(y * scale + mean, y.dtype)
 
-    def forward(self, target: Array, seen: Seen) -> Array:
-        mean, scale = (seen[name][..., : target.shape[-1]] for name in ("mean", "scale"))
+    def forward(self, target: Array, intermediates: Intermediates) -> Array:
+        mean, scale = (intermediates[name][..., : target.shape[-1]] for name in ("mean", "scale"))
         return array_namespace(target).astype((target - mean) / scale, target.dtype)
 
 
@@ -35,7 +35,7 @@ class Standardize(Scaling):
     Arguments:
         mean, scale: initial values, a number or one for each feature; scale above zero.
 
-    State: ``mean`` and ``scale`` (inputs). Seen: the same.
+    State: ``mean`` and ``scale`` (inputs). Intermediates: the same.
     """
 
     mean: float | tuple[float, ...] = 0.0
@@ -63,12 +63,14 @@ class Standardize(Scaling):
             "scale": Field((inputs,), "accumulator", self.scale),
         }
 
-    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Seen]:
-        seen = {"mean": s["mean"], "scale": s["scale"]}
-        return self.forward(x, seen), s, seen
+    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
+        intermediates = {"mean": s["mean"], "scale": s["scale"]}
+        return self.forward(x, intermediates), s, intermediates
 
-    def scan(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Seen]:
+    def scan(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
         """A whole run, (B, T, inputs)."""
         xp = array_namespace(x)
-        seen = {name: xp.broadcast_to(s[name][:, None, :], x.shape) for name in ("mean", "scale")}
-        return self.forward(x, seen), s, seen
+        intermediates = {
+            name: xp.broadcast_to(s[name][:, None, :], x.shape) for name in ("mean", "scale")
+        }
+        return self.forward(x, intermediates), s, intermediates

@@ -164,7 +164,7 @@ class _Onnx(Subject):
 
 
 def _time_first(found: _Onnx) -> bool:
-    """Seen by running: along which axis does the first step reach the later ones?"""
+    """Intermediates by running: along which axis does the first step reach the later ones?"""
     if found.inputs.rows is not None and found.inputs.rows == found.inputs.steps:
         return False
     size = found.inputs.rows or found.inputs.steps or 3

@@ -363,7 +363,7 @@ def _fitting(found: _Torch, shape: tuple[int | None, ...] | None) -> Inputs:
 
 
 def _time_first(found: _Torch) -> bool:
-    """Seen by running: along which axis does the first step reach the later ones?"""
+    """Intermediates by running: along which axis does the first step reach the later ones?"""
     if found.inputs.rows is not None and found.inputs.rows == found.inputs.steps:
         return False
     x = found.inputs.draw(rows=3, steps=3)
@@ -376,7 +376,7 @@ def _time_first(found: _Torch) -> bool:
 
 
 def _explicit(found: _Torch) -> bool:
-    """Seen by running: does a state come out, and may it go in again?"""
+    """Intermediates by running: does a state come out, and may it go in again?"""
     one, x = found.fresh(), found.inputs.draw()
     _, state = one._call(x)
     if not _named(state):
