@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from statewise.errors import InputError
-from statewise.inspect.labels import displaced, label_of
+from statewise.inspect.chance import permute_blocks
+from statewise.inspect.labels import label_of
 from statewise.inspect.linear_map import LinearMap, Measure, Split, fit_linear_map, split_steps
 from statewise.inspect.subject import memory
 from statewise.inspect.threads import limit_threads
@@ -113,15 +114,15 @@ def probe(
     classes = label.dtype.kind != "f" or np.unique(label).size <= 2
     measure: Measure = "accuracy" if classes else "R2"
 
-    def fit(shift: int) -> LinearMap:
-        return fit_linear_map(values, np.roll(label, shift), measure, split, strength)
+    def fit(label: np.ndarray) -> LinearMap:
+        return fit_linear_map(values, label, measure, split, strength)
 
     with limit_threads(), Progress(f"probing {name}", 1 + controls) as progress:
-        found = fit(0)
+        found = fit(label)
         control: list[float] = []
-        for shift in displaced(len(label), controls, seed):
+        for order in permute_blocks(len(label), controls, seed):
             progress.update(1 + len(control))
-            control.append(fit(shift).score)
+            control.append(fit(label[order]).score)
     order = np.argsort(-np.linalg.norm(found.weights, axis=0), kind="stable")
     return Probe(
         name,
