@@ -142,6 +142,41 @@ def test_what_the_labels_say_of_a_series():
     assert "season sine of feature 1" in both
 
 
+@pytest.mark.parametrize("season", [5, 12, 60])
+@pytest.mark.parametrize("given_season", [True, False])
+def test_the_trend_is_not_the_season(season, given_season):
+    t = np.arange(8 * season)
+    wave = 10 * np.sin(2 * np.pi * t / season) + 4 * (t % season == 0)
+    options = {"season": season} if given_season else {}
+    still = inspect.series_labels(wave, **options)
+    np.testing.assert_allclose(still["trend"], 0, atol=1e-12)
+    np.testing.assert_allclose(still["running level"][season:], wave[:season].mean(), atol=1e-9)
+    assert np.ptp(still["spread"][season:]) < 1e-6
+    slope = np.where(t < 4 * season, 0.1, -0.3)
+    found = inspect.series_labels(wave + np.cumsum(slope), **options)["trend"]
+    np.testing.assert_allclose(found[season : 4 * season], 0.1, atol=1e-12)
+    np.testing.assert_allclose(found[6 * season :], -0.3, atol=1e-12)
+    assert (np.diff(found[4 * season : 6 * season]) < 1e-12).all()  # goes over without a wave
+    noise = np.random.default_rng(0).normal(size=len(t))
+    noisy = inspect.series_labels(wave + noise, **options)
+    phases = np.stack([still["season sine"], still["season cosine"]], axis=1)
+    for name in ("trend", "running level"):
+        rest = noisy[name][2 * season :] - noisy[name][2 * season :].mean()
+        fitted = phases[2 * season :] @ np.linalg.lstsq(phases[2 * season :], rest)[0]
+        assert (fitted**2).sum() < 0.2 * (rest**2).sum()
+
+
+def test_an_event_is_not_the_season():
+    t = np.arange(240)
+    rng = np.random.default_rng(0)
+    december = 50 * (t % 12 == 11) + rng.normal(size=240)
+    assert inspect.series_labels(december)["event"].sum() <= 2
+    december[100] += 40  # no December
+    assert np.flatnonzero(inspect.series_labels(december)["event"]).tolist() == [100, 101]
+    exact = (13 + 3 * np.sin(2 * np.pi * t / 12) + 9 * (t == 70)).astype(np.float32)
+    assert np.flatnonzero(inspect.series_labels(exact)["event"]).tolist() == [70, 71]
+
+
 @given(
     st.lists(st.floats(-1e6, 1e6, width=32), min_size=0, max_size=40),
     st.integers(1, 40),
@@ -176,8 +211,8 @@ def test_bad_labels():
         (lambda: inspect.text_labels("a", ["inside quote"]), "did you mean 'inside quotes'"),
         (lambda: inspect.series_labels([1.0, 2], names=["levels"]), "did you mean 'level'"),
         (lambda: inspect.series_labels(np.zeros((1, 2, 3))), "a series is"),
-        (lambda: inspect.series_labels([1.0, 2], season=1), "2 at least, got 1"),
-        (lambda: inspect.series_labels([1.0, 2], season=2.5), "2 at least, got 2.5"),
+        (lambda: inspect.series_labels([1.0, 2], season=1), "season must be .* at least 2, got 1"),
+        (lambda: inspect.series_labels([1.0, 2], season=2.5), "at least 2, got 2.5"),
     ):
         with pytest.raises(sw.InputError, match=message):
             use()
