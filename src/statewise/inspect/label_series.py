@@ -84,7 +84,7 @@ def season_of(series: np.ndarray) -> int | None:
     if steps < 8 or np.ptp(series) == 0:
         return None
     t = np.linspace(0, 1, steps)
-    for bends, longest, least in ((), steps // 2, 0.2), ((0.25, 0.5, 0.75), steps // 8, 0.4):
+    for bends, longest, least in ((), steps // 2, 0.2), ((0.25, 0.5, 0.75), steps // 8 + 1, 0.4):
         lines = np.stack([t**0, t, *(np.maximum(t - bend, 0) for bend in bends)], axis=1)
         rest = series - lines @ np.linalg.lstsq(lines, series)[0]
         if np.ptp(rest) > 1e-6 * np.ptp(series):
@@ -95,11 +95,11 @@ def season_of(series: np.ndarray) -> int | None:
 
 
 def _highest_peak(series: np.ndarray, longest: int, least: float) -> int | None:
-    """The lag, up to the longest, at which the autocorrelation peaks highest; None where no peak is
+    """The lag, below the longest, at which the autocorrelation peaks highest; None where no peak is
     so high, and so far above a valley before it.
     """
     power = np.abs(np.fft.rfft(series, 2 * len(series))) ** 2
-    correlation = np.fft.irfft(power)[: longest + 2]
+    correlation = np.fft.irfft(power)[: longest + 1]
     correlation = correlation / correlation[0]
     inner = correlation[1:-1]
     peaks = 1 + np.flatnonzero((inner > correlation[:-2]) & (inner >= correlation[2:]))
