@@ -4,7 +4,7 @@ Cosmic Ray's operators make faulty copies of the modules that ``mutants.toml`` l
 becomes ``<=``, a 1 that becomes a 2). Each copy runs the tests that the list names for it, in a
 process forked from one that has imported the slow libraries. A fault is caught when a test fails or
 takes too long. Faults in texts and annotations are left out, and so are those that
-``mutants.toml`` lists as equivalent, each with its reason.
+``mutants.toml`` lists as equivalent, kinds or single ones, each with its reason.
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ from cosmic_ray.plugins import get_operator, operator_names
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src"
 LIST = ROOT / "tools" / "mutants.toml"
-RANDOM_OPERATORS = "core/Variable*"  # they draw numbers, so that no two runs would agree
 Fault = tuple[str, str, str]
 SURVIVED, NO_TESTS = 0, 5  # exit statuses of pytest; every other one is a fault that was noticed
 
@@ -103,14 +102,13 @@ def changed_lines(before: str, after: str) -> tuple[str, str]:
     return old, new
 
 
-def list_places(module: str) -> Iterator[tuple[str, str, int]]:
-    """Where Cosmic Ray can plant a fault in a module: the module, an operator and an occurrence."""
+def list_places(module: str, operators: Iterable[str]) -> Iterator[tuple[str, str, int]]:
+    """Where these operators can plant a fault: the module, the operator and the occurrence."""
     tree = get_ast(path_of(module).read_text())
-    for name in operator_names():
-        if not fnmatch.fnmatch(name, RANDOM_OPERATORS):
-            operator = get_operator(name)()
-            places = sum(len(list(operator.mutation_positions(n))) for n in ast_nodes(tree))
-            yield from ((module, name, occurrence) for occurrence in range(places))
+    for name in operators:
+        operator = get_operator(name)()
+        places = sum(len(list(operator.mutation_positions(n))) for n in ast_nodes(tree))
+        yield from ((module, name, occurrence) for occurrence in range(places))
 
 
 def plant(module: str, operator: str, occurrence: int) -> Mutant | None:
@@ -125,9 +123,15 @@ def plant(module: str, operator: str, occurrence: int) -> Mutant | None:
     return Mutant(module, *changed_lines(source, mutated), mutated)
 
 
-def draw_mutants(modules: Iterable[str], seed: int, equivalent: set[Fault]) -> Iterator[Mutant]:
-    """Different mutants of the modules in the seed's order, without those that are equivalent."""
-    places = [place for module in modules for place in list_places(module)]
+def draw_mutants(modules: Iterable[str], seed: int, listed: dict[str, Any]) -> Iterator[Mutant]:
+    """Different mutants of the modules in the seed's order, without what the list leaves out."""
+    operators = [
+        name
+        for name in operator_names()
+        if not any(fnmatch.fnmatch(name, pattern) for pattern in listed["left_out"])
+    ]
+    equivalent = {(e["module"], e["before"], e["after"]) for e in listed.get("equivalent", [])}
+    places = [place for module in modules for place in list_places(module, operators)]
     random.Random(seed).shuffle(places)
     print(f"{len(places)} places for a fault", flush=True)
     seen: set[str] = set()
@@ -267,8 +271,7 @@ def main() -> None:
         for module, tests in listed["tests"].items()
         if any(fnmatch.fnmatch(module, f"statewise.{pattern}") for pattern in given.modules)
     }
-    equivalent = {(e["module"], e["before"], e["after"]) for e in listed.get("equivalent", [])}
-    drawn = list(islice(draw_mutants(suites, given.seed, equivalent), given.sample))
+    drawn = list(islice(draw_mutants(suites, given.seed, listed), given.sample))
     if given.show:
         for mutant in drawn:
             print(describe(mutant))
