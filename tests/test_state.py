@@ -52,6 +52,10 @@ WRONG = {
         {"0.h": H, "0.c": torch.zeros(4, 3)},
         np.zeros(4, dtype=np.int64),
     ),
+    "either NumPy arrays or torch tensors, not both: '0.h' is a ndarray and its pos": (
+        {"0.h": H},
+        torch.zeros(4, dtype=torch.int64),
+    ),
     "position is not a field: write sw.State.arrays, position.": ({"position": N[:, 0]},),
 }
 
@@ -160,7 +164,13 @@ def test_equality(state):
     nan = state.replace({"0.h": state["0.h"] * np.nan})
     assert nan == nan.clone()
     assert nan != state
-    assert not state.allclose(sw.State({"0.h": state["0.h"]}))
+    less = sw.State({"0.h": state["0.h"]}, state.position)
+    assert not state.allclose(less)
+    assert not less.allclose(state)
+    assert not state.rows([0]).allclose(state)
+    assert not state.allclose(state.replace({}, position=state.position + 1), atol=10.0)
+    wide = sw.State({"0.h": state["0.h"][:, :2], "1.n": state["1.n"]}, state.position)
+    assert not state.allclose(wide)
     with pytest.raises(TypeError, match="unhashable"):
         hash(state)
 

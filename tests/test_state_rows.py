@@ -103,8 +103,18 @@ def test_states_that_cannot_stand_in_one():
     for join in (lambda a, b: sw.State.cat([a, b]), lambda a, b: a.where([True] * 4, b)):
         with pytest.raises(sw.StateError, match=r"torch on cpu.* state.to\(...\) or state.numpy\("):
             join(ours, theirs)
+        with pytest.raises(sw.StateError, match=r"numpy in one|numpy in the other"):
+            join(theirs, ours)
         with pytest.raises(sw.StateError, match=r"'0.h' is .*float32.* in one and .*float64"):
             join(ours, ours.to("float64"))
+        with pytest.raises(sw.StateError, match=r"'0.h' is .*float64.* in one and .*float32"):
+            join(ours.to("float64"), ours)
+        with pytest.raises(sw.StateError, match=r"states with different fields"):
+            join(ours, sw.State({"0.h": H}, ours.position))
+        with pytest.raises(sw.StateError, match=r"states with different fields"):
+            join(sw.State({"0.h": H}, ours.position), ours)
+        with pytest.raises(sw.StateError, match=r"expected a statewise State, got dict"):
+            join(ours, dict(ours))
         first = sw.nn.Model(ARCH).initial_state(4)
         second = sw.nn.Model(sw.Architecture(sw.Vector(3), ARCH.layers)).initial_state(4)
         with pytest.raises(sw.StateError, match=r"different architectures: .* and "):
