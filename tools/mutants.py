@@ -23,6 +23,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_file_location
@@ -89,6 +90,7 @@ class _Bare(ast.NodeTransformer):
         return self.generic_visit(node)
 
 
+@cache
 def without_texts(source: str) -> str:
     """The source with every text and annotation taken out."""
     return ast.unparse(_Bare().visit(ast.parse(source)))
