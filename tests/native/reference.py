@@ -58,7 +58,7 @@ class Case:
         return [*map(f32, single), self.reset, *map(f32, fresh), self.length]
 
     def native(self, **options):
-        return kernels.layer(self.cell, {k: f32(v) for k, v in self.p.items()}, **options)
+        return kernels.pack_layer(self.cell, {k: f32(v) for k, v in self.p.items()}, **options)
 
     def forward(self, save=True, **options):
         return self.native(**options).forward(*self.call(), save)

@@ -25,8 +25,8 @@ def runs(cell: Cell, x: Tensor) -> bool:
     return (
         x.device.type == "cpu"
         and x.dtype == torch.float32
-        and kernels.available()
-        and kernels.kernel(cell) is not None
+        and kernels.is_available()
+        and kernels.kernel_name(cell) is not None
         and not torch.is_autocast_enabled("cpu")
     )
 
@@ -51,10 +51,10 @@ def whole(
     run: Any = _Recurrent.apply if followed else _forward
     if torch.compiler.is_compiling() or not _plain(tensors):
         run = recurrent
-    y, h, c, *saved = run(*tensors, reset, lengths, kernels.kernel(cell), followed or capturing)
+    y, h, c, *saved = run(*tensors, reset, lengths, kernels.kernel_name(cell), followed or capturing)
     if "c" not in s:
-        return y, {"h": h}, kernels.intermediates(cell, y, saved[0]) if capturing else {}
-    return y, {"h": h, "c": c}, kernels.intermediates(cell, y, *saved) if capturing else {}
+        return y, {"h": h}, kernels.view_intermediates(cell, y, saved[0]) if capturing else {}
+    return y, {"h": h, "c": c}, kernels.view_intermediates(cell, y, *saved) if capturing else {}
 
 
 def one_step(
@@ -66,7 +66,7 @@ def one_step(
         return None
     tensors = [None if tensor is None else tensor.contiguous() for tensor in inputs]
     run: Any = _forward
-    y, h, c, *_ = run(*tensors, None, None, None, None, kernels.kernel(cell), False)
+    y, h, c, *_ = run(*tensors, None, None, None, None, kernels.kernel_name(cell), False)
     return y[:, 0], {"h": h} if c is None else {"h": h, "c": c}, {}
 
 
@@ -100,7 +100,7 @@ def recurrent(
         h_initial, c_initial: what a reset returns to, (B, H); zeros where not given.
         reset: (B, T) bool, or None.
         lengths: (B,) int64, or None.
-        kernel: a name from `statewise.kernels.kernel`.
+        kernel: a name from `statewise.kernels.kernel_name`.
         save: fill the last two results.
     """
     made = _forward(x, h, c, W, R, b, m, h_initial, c_initial, reset, lengths, kernel, save)
@@ -118,7 +118,7 @@ def _(
         return x.new_empty(0)
 
     y = x.new_empty((rows, steps, units))
-    gates = x.new_empty((steps, rows, kernels.stride(kernel, units))) if save else nothing()
+    gates = x.new_empty((steps, rows, kernels.gates_width(kernel, units))) if save else nothing()
     cells = x.new_empty((steps, rows, units)) if save and c is not None else nothing()
     last = nothing() if c is None else torch.empty_like(h)
     return y, torch.empty_like(h), last, gates, cells
@@ -282,4 +282,4 @@ def _tensor(array: Any) -> Tensor | None:
 def _layer(kernel: str, W: Any, R: Any, b: Any, m: Any, **packing: bool) -> Any:
     # Packed anew at every call: a weight can change in ways that torch does not count.
     arrays = [_numpy(tensor) for tensor in (W, R, b, m)]
-    return kernels.native().Layer(kernel, W.shape[1], R.shape[1], *arrays, borrow=True, **packing)
+    return kernels.pack_weights(kernel, *arrays, borrow=True, **packing)

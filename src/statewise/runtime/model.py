@@ -60,7 +60,7 @@ class Model:
             architecture.fingerprint, checkpoint.fingerprint(self._arrays)
         )
         self._executor = NativeExecutor(
-            program, params, np.zeros((), dtypes.pop()), self._origin, half=weights == "bfloat16"
+            program, params, np.zeros((), dtypes.pop()), self._origin, bf16=weights == "bfloat16"
         )
         self._packed = self._executor.packed
         if self._packed is not None:
@@ -75,7 +75,7 @@ class Model:
     @property
     def isa(self) -> str | None:
         """The instruction set of the kernels, None without them."""
-        return kernels.isa()
+        return kernels.get_isa()
 
     def __call__(
         self,
@@ -90,7 +90,7 @@ class Model:
         if self._packed is not None and reset is None and lengths is None and initial is None:
             done = self._packed.advance(x, self._begin(x) if state is None else state, True)
             if done is not None:
-                return done  # type: ignore[no-any-return]
+                return done
         y, after, _ = self._executor.unroll(x, state, reset, lengths, initial)
         return y, after
 
@@ -101,7 +101,7 @@ class Model:
             # shapes and dtypes, and gives None where something needs a closer look
             done = self._packed.advance(x, self._begin(x) if state is None else state, False)
             if done is not None:
-                return done  # type: ignore[no-any-return]
+                return done
         return self._executor.step(x, state)
 
     def sample(self, noise: np.ndarray, state: State) -> tuple[np.ndarray, Callable[[int], State]]:

@@ -27,11 +27,11 @@ class LayerByLayer:
     """Runs each layer that has kernels natively, resets and lengths included.
 
     Arguments:
-        half: keep weights in bfloat16.
+        bf16: keep weights in bfloat16.
     """
 
-    def __init__(self, half: bool) -> None:
-        self._half = half
+    def __init__(self, bf16: bool) -> None:
+        self._bf16 = bf16
         self._packed: dict[tuple[int, ...], tuple[Parameters, Any]] = {}
 
     def __call__(
@@ -62,17 +62,17 @@ class LayerByLayer:
             when.lengths,
             capturing,
         )
-        intermediates = kernels.intermediates(cell, y, gates, cells) if capturing else {}
+        intermediates = kernels.view_intermediates(cell, y, gates, cells) if capturing else {}
         return y, {"h": h} if c is None else {"h": h, "c": c}, intermediates
 
     def _find(self, cell: Cell, p: Parameters) -> Any:
-        if kernels.kernel(cell) is None:
+        if kernels.kernel_name(cell) is None:
             return None
         # A model's arrays live as long as it does, so their identity is theirs alone.
         key = tuple(map(id, p.values()))
         held = self._packed.get(key)
         if held is None:
-            held = self._packed[key] = (p, kernels.layer(cell, p, half=self._half))
+            held = self._packed[key] = (p, kernels.pack_layer(cell, p, bf16=self._bf16))
         return held[1]
 
 
@@ -81,7 +81,7 @@ class NativeExecutor(Executor):
 
     Arguments:
         program, params, like, origin: as for `Executor`.
-        half: keep weights in bfloat16.
+        bf16: keep weights in bfloat16.
     """
 
     def __init__(
@@ -90,10 +90,10 @@ class NativeExecutor(Executor):
         params: Mapping[str, Parameters],
         like: Array,
         origin: Origin,
-        half: bool = False,
+        bf16: bool = False,
     ) -> None:
-        super().__init__(program, params, like, origin, LayerByLayer(half))
-        self.packed = kernels.program(program.architecture, self.cells, params, half=half)
+        super().__init__(program, params, like, origin, LayerByLayer(bf16))
+        self.packed = kernels.pack_program(program.architecture, self.cells, params, bf16=bf16)
         self._carries = any(field.kind == "integer" for field in self.architecture.fields.values())
 
     def unroll(

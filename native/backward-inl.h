@@ -2,7 +2,8 @@
 // what was saved to the gradients of its sums. The padding of a slot is set to zero, for the
 // products that follow run over it.
 
-INLINE vf only(vf v, i64 n) {
+// Zero from lane n on.
+STATEWISE_INLINE vf clear_from(vf v, i64 n) {
   if (n >= V) return v;
   float lanes[V];
   store(lanes, v);
@@ -10,7 +11,8 @@ INLINE vf only(vf v, i64 n) {
   return load(lanes);
 }
 
-INLINE vf gradient(const BackRows& rows, i64 i, i64 unit, i64 n) {
+// Of a row's h: from later steps, and from the output of this one.
+STATEWISE_INLINE vf gradient(const BackRows& rows, i64 i, i64 unit, i64 n) {
   vf dh = load(rows.dh[i] + unit, n);
   return rows.dy[i] ? dh + load(rows.dy[i] + unit, n) : dh;
 }
@@ -21,16 +23,17 @@ static void lstm_back(const CellWeights& w, const BackRows& rows, i64 first, i64
       const i64 n = w.units - unit;
       const float* saved = rows.saved[i] + unit;
       float* gates = rows.gates[i] + unit;
-      const vf in = load(saved), forget = load(saved + w.pad);
-      const vf candidate = load(saved + 2 * w.pad), out = load(saved + 3 * w.pad);
-      const vf shown = hyperbolic(load(rows.c[i] + unit, n));
+      const vf in = load(saved + LstmSlot::i * w.pad), forget = load(saved + LstmSlot::f * w.pad);
+      const vf candidate = load(saved + LstmSlot::g * w.pad);
+      const vf out = load(saved + LstmSlot::o * w.pad);
+      const vf shown = tanh(load(rows.c[i] + unit, n));
       const vf dh = gradient(rows, i, unit, n);
       const vf dc = load(rows.dc[i] + unit, n) + dh * out * (1.0f - shown * shown);
       const vf before = load(rows.c_before[i] + unit, n);
-      store(gates, only(dc * candidate * in * (1.0f - in), n));
-      store(gates + w.pad, only(dc * before * forget * (1.0f - forget), n));
-      store(gates + 2 * w.pad, only(dc * in * (1.0f - candidate * candidate), n));
-      store(gates + 3 * w.pad, only(dh * shown * out * (1.0f - out), n));
+      store(gates + LstmSlot::i * w.pad, clear_from(dc * candidate * in * (1.0f - in), n));
+      store(gates + LstmSlot::f * w.pad, clear_from(dc * before * forget * (1.0f - forget), n));
+      store(gates + LstmSlot::g * w.pad, clear_from(dc * in * (1.0f - candidate * candidate), n));
+      store(gates + LstmSlot::o * w.pad, clear_from(dh * shown * out * (1.0f - out), n));
       store(rows.dc[i] + unit, dc * forget, n);
     }
 }
@@ -42,14 +45,16 @@ static void gru_after_back(const CellWeights& w, const BackRows& rows, i64 first
       const i64 n = w.units - unit;
       const float* saved = rows.saved[i] + unit;
       float* gates = rows.gates[i] + unit;
-      const vf candidate = load(saved), reset = load(saved + w.pad);
-      const vf update = load(saved + 2 * w.pad), remembered = load(saved + 3 * w.pad);
+      const vf candidate = load(saved + GruSlot::n * w.pad);
+      const vf reset = load(saved + GruSlot::r * w.pad), update = load(saved + GruSlot::z * w.pad);
+      const vf recurrent = load(saved + GruSlot::recurrent * w.pad);
       const vf dh = gradient(rows, i, unit, n), h = load(rows.h_before[i] + unit, n);
       const vf dn = dh * (1.0f - update) * (1.0f - candidate * candidate);
-      store(gates, only(dn, n));
-      store(gates + w.pad, only(dn * remembered * reset * (1.0f - reset), n));
-      store(gates + 2 * w.pad, only(dh * (h - candidate) * update * (1.0f - update), n));
-      store(gates + 3 * w.pad, only(dn * reset, n));
+      const vf dz = dh * (h - candidate) * update * (1.0f - update);
+      store(gates + GruSlot::n * w.pad, clear_from(dn, n));
+      store(gates + GruSlot::r * w.pad, clear_from(dn * recurrent * reset * (1.0f - reset), n));
+      store(gates + GruSlot::z * w.pad, clear_from(dz, n));
+      store(gates + GruSlot::recurrent * w.pad, clear_from(dn * reset, n));
       store(rows.dh[i] + unit, dh * update, n);
     }
 }
@@ -60,25 +65,27 @@ static void gru_before_back(const CellWeights& w, const BackRows& rows, i64 firs
       const i64 n = w.units - unit;
       const float* saved = rows.saved[i] + unit;
       float* gates = rows.gates[i] + unit;
-      const vf candidate = load(saved), update = load(saved + 2 * w.pad);
+      const vf candidate = load(saved + GruSlot::n * w.pad);
+      const vf update = load(saved + GruSlot::z * w.pad);
       const vf dh = gradient(rows, i, unit, n), h = load(rows.h_before[i] + unit, n);
-      store(gates, only(dh * (1.0f - update) * (1.0f - candidate * candidate), n));
-      store(gates + 2 * w.pad, only(dh * (h - candidate) * update * (1.0f - update), n));
+      const vf dn = dh * (1.0f - update) * (1.0f - candidate * candidate);
+      const vf dz = dh * (h - candidate) * update * (1.0f - update);
+      store(gates + GruSlot::n * w.pad, clear_from(dn, n));
+      store(gates + GruSlot::z * w.pad, clear_from(dz, n));
       store(rows.dh[i] + unit, dh * update, n);
     }
 }
 
 // Second half: `drh` is the gradient of r h.
-static void gru_before_back_reset(const CellWeights& w, const BackRows& rows, i64 first,
-                                  i64 last) {
+static void gru_before_back_reset(const CellWeights& w, const BackRows& rows, i64 first, i64 last) {
   for (i64 i = 0; i < rows.count; ++i)
     for (i64 unit = first; unit < last; unit += V) {
       const i64 n = w.units - unit;
       const float* saved = rows.saved[i] + unit;
       float* gates = rows.gates[i] + unit;
-      const vf reset = load(saved + w.pad), drh = load(rows.drh[i] + unit, n);
+      const vf reset = load(saved + GruSlot::r * w.pad), drh = load(rows.drh[i] + unit, n);
       const vf h = load(rows.h_before[i] + unit, n);
-      store(gates + w.pad, only(drh * h * reset * (1.0f - reset), n));
+      store(gates + GruSlot::r * w.pad, clear_from(drh * h * reset * (1.0f - reset), n));
       store(rows.dh[i] + unit, load(rows.dh[i] + unit, n) + drh * reset, n);
     }
 }
@@ -90,6 +97,6 @@ static void elman_back(const CellWeights& w, const BackRows& rows, i64 first, i6
       float* gates = rows.gates[i] + unit;
       const vf h = load(rows.h[i] + unit, n), dh = gradient(rows, i, unit, n);
       const vf da = w.relu ? (h <= 0.0f ? vf{} : dh) : dh * (1.0f - h * h);
-      store(gates, only(da, n));
+      store(gates, clear_from(da, n));
     }
 }
