@@ -14,7 +14,7 @@ import numpy as np
 
 from statewise.architecture import Architecture, Tokens
 from statewise.cell import Cell
-from statewise.cells import GRU, LSTM, Dropout, Elman, LayerNorm, Residual
+from statewise.cells import Dropout, LayerNorm, Residual
 from statewise.types import Array, Intermediates, Parameters
 
 try:
@@ -73,20 +73,8 @@ def describe() -> dict[str, Any]:
 
 
 def kernel_name(cell: Cell) -> str | None:
-    """The name of the kernel that runs this cell with its options, or None.
-
-    A subclass may have other equations, so only the classes themselves count.
-    """
-    if type(cell) is LSTM:
-        plain = (cell.activation, cell.recurrent_activation) == ("tanh", "sigmoid")
-        special = cell.peepholes or cell.coupled or cell.layer_norm or cell.projection
-        return "lstm" if plain and not special else None
-    if type(cell) is GRU:
-        plain = (cell.activation, cell.recurrent_activation) == ("tanh", "sigmoid")
-        return f"gru_{cell.reset}" if plain else None
-    if type(cell) is Elman and cell.activation in ("tanh", "relu"):
-        return f"elman_{cell.activation}"
-    return None
+    """The name of the kernel that runs this cell with its options, or None."""
+    return cell.native_kernel if cell.declares("native_kernel") else None
 
 
 def view_intermediates(
