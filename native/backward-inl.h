@@ -17,6 +17,7 @@ STATEWISE_INLINE vf gradient(const BackRows& rows, i64 i, i64 unit, i64 n) {
   return rows.dy[i] ? dh + load(rows.dy[i] + unit, n) : dh;
 }
 
+template <bool with_peepholes>
 static void lstm_back(const CellWeights& w, const BackRows& rows, i64 first, i64 last) {
   for (i64 i = 0; i < rows.count; ++i)
     for (i64 unit = first; unit < last; unit += V) {
@@ -28,13 +29,22 @@ static void lstm_back(const CellWeights& w, const BackRows& rows, i64 first, i64
       const vf out = load(saved + LstmSlot::o * w.pad);
       const vf shown = tanh(load(rows.c[i] + unit, n));
       const vf dh = gradient(rows, i, unit, n);
-      const vf dc = load(rows.dc[i] + unit, n) + dh * out * (1.0f - shown * shown);
+      vf dc = load(rows.dc[i] + unit, n) + dh * out * (1.0f - shown * shown);
       const vf before = load(rows.c_before[i] + unit, n);
-      store(gates + LstmSlot::i * w.pad, clear_from(dc * candidate * in * (1.0f - in), n));
-      store(gates + LstmSlot::f * w.pad, clear_from(dc * before * forget * (1.0f - forget), n));
+      [[maybe_unused]] const float* peephole = with_peepholes ? w.peepholes + unit : nullptr;
+      const vf d_out = dh * shown * out * (1.0f - out);
+      if constexpr (with_peepholes) dc += d_out * load(peephole + Peephole::o * w.pad);
+      const vf d_in = dc * candidate * in * (1.0f - in);
+      const vf d_forget = dc * before * forget * (1.0f - forget);
+      store(gates + LstmSlot::i * w.pad, clear_from(d_in, n));
+      store(gates + LstmSlot::f * w.pad, clear_from(d_forget, n));
       store(gates + LstmSlot::g * w.pad, clear_from(dc * in * (1.0f - candidate * candidate), n));
-      store(gates + LstmSlot::o * w.pad, clear_from(dh * shown * out * (1.0f - out), n));
-      store(rows.dc[i] + unit, dc * forget, n);
+      store(gates + LstmSlot::o * w.pad, clear_from(d_out, n));
+      vf dc_before = dc * forget;
+      if constexpr (with_peepholes)
+        dc_before += d_in * load(peephole + Peephole::i * w.pad) +
+                     d_forget * load(peephole + Peephole::f * w.pad);
+      store(rows.dc[i] + unit, dc_before, n);
     }
 }
 
@@ -99,4 +109,19 @@ static void elman_back(const CellWeights& w, const BackRows& rows, i64 first, i6
       const vf da = w.relu ? (h <= 0.0f ? vf{} : dh) : dh * (1.0f - h * h);
       store(gates, clear_from(da, n));
     }
+}
+
+// Gradients of weights that multiply unit by unit. Some rows at a time are added up by themselves,
+// so that long sequences round as short ones do.
+static void dot_columns(i64 rows, const float* const* a, i64 offset, const float* const* b,
+                        i64 first, i64 last, float* sums) {
+  for (i64 start = 0; start < rows; start += tn_chunk) {
+    const i64 stop = smaller(rows, start + tn_chunk);
+    for (i64 j = first; j < last; j += V) {
+      const i64 n = last - j;
+      vf total = {};
+      for (i64 r = start; r < stop; ++r) total += load(a[r] + offset + j, n) * load(b[r] + j, n);
+      store(sums + j, load(sums + j, n) + total, n);
+    }
+  }
 }

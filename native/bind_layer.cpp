@@ -17,10 +17,10 @@ STATEWISE_OBJECT(LayerGradients, "tuple[" STATEWISE_MAYBE_FLOATS ", ...]")
 using MaybeFloats = std::optional<Floats>;
 
 void pack_layer(Layer* self, const std::string& name, i64 inputs, i64 units, Floats W, Floats R,
-                Floats b, MaybeFloats m, bool bf16, bool backward, bool toward_inputs,
-                bool borrow) {
+                Floats b, MaybeFloats m, MaybeFloats p, bool bf16, bool backward,
+                bool toward_inputs, bool borrow) {
   const Cell cell = find_cell(name);
-  const LayerWeights given = check_weights(cell, inputs, units, W, R, b, m);
+  const LayerWeights given = check_weights(cell, inputs, units, W, R, b, m, p);
   const Options options{
       .bf16 = bf16, .backward = backward, .inputs = toward_inputs, .borrow = borrow};
   nb::gil_scoped_release free;
@@ -75,7 +75,7 @@ LayerOutputs run_layer(const Layer& layer, Floats x, Floats h0, MaybeFloats c0,
 
 // The gradients of a layer's call, as arrays: zero at first but for those of W and R.
 struct GradientArrays {
-  MaybeFloats dx, dW, dR, db, dm, dh0, dc0, dh_init, dc_init;
+  MaybeFloats dx, dW, dR, db, dm, dp, dh0, dc0, dh_init, dc_init;
 
   GradientArrays(const Layer& layer, const Sequence& job, bool inputs, Gradients& out) {
     const i64 rows = job.rows, units = layer.units, gates = layer.layout.gate_count();
@@ -88,6 +88,7 @@ struct GradientArrays {
     make(inputs, dx, out.dx, {rows, job.steps, layer.inputs});
     make(true, db, out.db, {gates * units});
     make(layer.cell == Cell::gru_after, dm, out.dm, {units});
+    make(layer.cell == Cell::lstm_peepholes, dp, out.dp, {peepholes, units});
     make(true, dh0, out.dh0, {rows, units});
     make(has_c, dc0, out.dc0, {rows, units});
     make(resets, dh_init, out.dh_init, {rows, units});
@@ -95,7 +96,7 @@ struct GradientArrays {
   }
 
   LayerGradients as_tuple() const {
-    return nb::make_tuple(dx, dW, dR, db, dm, dh0, dc0, dh_init, dc_init);
+    return nb::make_tuple(dx, dW, dR, db, dm, dp, dh0, dc0, dh_init, dc_init);
   }
 };
 
@@ -155,7 +156,7 @@ void check_lengths(const i64* lengths, i64 rows, i64 steps) {
 }
 
 LayerWeights check_weights(Cell cell, i64 inputs, i64 units, const Floats& W, const Floats& R,
-                           const Floats& b, const MaybeFloats& m) {
+                           const Floats& b, const MaybeFloats& m, const MaybeFloats& p) {
   constexpr i64 max_width = i64(1) << 24;
   if (inputs < 1 || units < 1 || inputs > max_width || units > max_width)
     throw std::invalid_argument("inputs and units must be at least 1");
@@ -164,6 +165,7 @@ LayerWeights check_weights(Cell cell, i64 inputs, i64 units, const Floats& W, co
                      .R = get_floats(R, "R", {gates * units, units}),
                      .b = get_floats(b, "b", {gates * units})};
   if (cell == Cell::gru_after) given.m = get_required_floats(m, "m", {units});
+  if (cell == Cell::lstm_peepholes) given.p = get_required_floats(p, "p", {peepholes, units});
   return given;
 }
 
@@ -191,8 +193,8 @@ void bind_layer(nb::module_& module) {
   nb::class_<Layer>(module, "Layer", "One layer's weights, packed for its kernels.")
       .def("__init__", pack_layer, nb::arg("cell"), nb::arg("inputs"), nb::arg("units"),
            nb::arg("W"), nb::arg("R"), nb::arg("b"), nb::arg("m") = nb::none(),
-           nb::arg("bf16") = false, nb::arg("backward") = false, nb::arg("toward_inputs") = true,
-           nb::arg("borrow") = false,
+           nb::arg("p") = nb::none(), nb::arg("bf16") = false, nb::arg("backward") = false,
+           nb::arg("toward_inputs") = true, nb::arg("borrow") = false,
            "Pack the weights of a cell by name: in bfloat16, or for the way back (and then toward "
            "the "
            "inputs too, or not). With `borrow` the layer runs on torch's threads.")
@@ -204,7 +206,7 @@ void bind_layer(nb::module_& module) {
            nb::arg("h_init"), nb::arg("c_init"), nb::arg("lengths"), nb::arg("y"), nb::arg("gates"),
            nb::arg("cells"), nb::arg("dy"), nb::arg("dh"), nb::arg("dc"), nb::arg("inputs"),
            "From what `forward` returned and the gradients of y and the final state to those of x, "
-           "W, R, b, m, h0, c0, h_init and c_init, None where there is none.");
+           "W, R, b, m, p, h0, c0, h_init and c_init, None where there is none.");
 }
 
 }  // namespace statewise

@@ -16,9 +16,9 @@ void NamedProgram::set_embedding(Floats table) {
 
 void NamedProgram::add_layer(const std::string& name, i64 units, int residuals, bool bf16,
                              nb::str h, std::optional<nb::str> c, Floats W, Floats R, Floats b,
-                             std::optional<Floats> m) {
+                             std::optional<Floats> m, std::optional<Floats> p) {
   const Cell cell = find_cell(name);
-  const LayerWeights given = check_weights(cell, program.width, units, W, R, b, m);
+  const LayerWeights given = check_weights(cell, program.width, units, W, R, b, m, p);
   if (layout_of(cell).has_c != c.has_value())
     throw std::invalid_argument("a name of c goes with a cell that has it");
   program.add_layer(cell, units, given, residuals, bf16);
@@ -282,7 +282,7 @@ void bind_program(nb::module_& module) {
            "Take tokens as inputs: their vectors (tokens, width).")
       .def("add_layer", &NamedProgram::add_layer, nb::arg("cell"), nb::arg("units"),
            nb::arg("residuals"), nb::arg("bf16"), nb::arg("h"), nb::arg("c"), nb::arg("W"),
-           nb::arg("R"), nb::arg("b"), nb::arg("m") = nb::none(),
+           nb::arg("R"), nb::arg("b"), nb::arg("m") = nb::none(), nb::arg("p") = nb::none(),
            "A recurrent layer inside so many residual connections, and its state fields' names.")
       .def("add_norm", &NamedProgram::add_norm, nb::arg("scale"), nb::arg("shift"),
            nb::arg("epsilon"), nb::arg("residuals"), "Layer normalisation.")

@@ -23,7 +23,8 @@ void check_lengths(const i64* lengths, i64 rows, i64 steps);
 
 // The data of a layer's weights, or ValueError.
 LayerWeights check_weights(Cell cell, i64 inputs, i64 units, const Floats& W, const Floats& R,
-                           const Floats& b, const std::optional<Floats>& m);
+                           const Floats& b, const std::optional<Floats>& m,
+                           const std::optional<Floats>& p);
 
 void bind_layer(nb::module_& module);
 void bind_program(nb::module_& module);

@@ -9,7 +9,7 @@ namespace statewise {
 
 using i64 = int64_t;
 
-enum class Cell { elman_tanh, elman_relu, lstm, gru_after, gru_before };
+enum class Cell { elman_tanh, elman_relu, lstm, lstm_peepholes, gru_after, gru_before };
 
 // Gates as they are stacked in W, R and b of a model file.
 struct LstmGate {
@@ -28,7 +28,13 @@ struct GruSlot {
   enum : i64 { n, r, z, recurrent };  // the last: R_n h + m (reset after), or r h (reset before)
 };
 
+// Rows of the peephole weights p, each as wide as the layer.
+struct Peephole {
+  enum : i64 { i, f, o };
+};
+
 constexpr int max_slots = 4;
+constexpr int peepholes = 3;
 
 struct CellLayout {
   const char* name;
@@ -62,6 +68,12 @@ constexpr CellLayout cell_layouts[] = {
     {.name = "lstm",
      .gates = "ifgo",
      .parameters = "WRb",
+     .slot_count = 4,
+     .slot_gates = {LstmGate::i, LstmGate::f, LstmGate::g, LstmGate::o},
+     .has_c = true},
+    {.name = "lstm_peepholes",
+     .gates = "ifgo",
+     .parameters = "WRbp",
      .slot_count = 4,
      .slot_gates = {LstmGate::i, LstmGate::f, LstmGate::g, LstmGate::o},
      .has_c = true},

@@ -20,6 +20,7 @@ STATEWISE_INLINE void sum_products(Tile tile, const CellWeights& w, const StepRo
   tile(sums, start, w.W.vector_step, x, {rows.h + i, panel(w.R, p), w.units});
 }
 
+template <bool with_peepholes>
 static void lstm(const CellWeights& w, const StepRows& rows, i64 first, i64 last) {
   constexpr int step = tile_rows(4);
   vf sums[step * 4];
@@ -27,10 +28,18 @@ static void lstm(const CellWeights& w, const StepRows& rows, i64 first, i64 last
     sum_products(find_tile<4>(w.R.bf16, m), w, rows, i, m, p, sums);
     const i64 unit = p * V, n = w.units - unit;
     for (i64 r = 0; r < m; ++r) {
-      const vf* sum = sums + r * 4;
+      vf* sum = sums + r * 4;
+      const vf before = load(rows.c[i + r] + unit, n);
+      [[maybe_unused]] const float* peephole = with_peepholes ? w.peepholes + unit : nullptr;
+      if constexpr (with_peepholes) {
+        sum[LstmSlot::i] += load(peephole + Peephole::i * w.pad) * before;
+        sum[LstmSlot::f] += load(peephole + Peephole::f * w.pad) * before;
+      }
       const vf in = sigmoid(sum[LstmSlot::i]), forget = sigmoid(sum[LstmSlot::f]);
-      const vf candidate = tanh(sum[LstmSlot::g]), out = sigmoid(sum[LstmSlot::o]);
-      const vf c = forget * load(rows.c[i + r] + unit, n) + in * candidate;
+      const vf candidate = tanh(sum[LstmSlot::g]);
+      const vf c = forget * before + in * candidate;
+      if constexpr (with_peepholes) sum[LstmSlot::o] += load(peephole + Peephole::o * w.pad) * c;
+      const vf out = sigmoid(sum[LstmSlot::o]);
       store(rows.c_out[i + r] + unit, c, n);
       store(rows.h_out[i + r] + unit, out * tanh(c), n);
       if (rows.save) {

@@ -19,7 +19,7 @@ struct BackBlock {
   float* sums;           // (steps, rows, stride) of the block: gradients of the gates' sums
   float *dh, *dc, *drh;  // (rows, pad) of all rows
   const float* zeros;
-  std::vector<const float*> sums_rows{}, x{}, h{}, rh{};
+  std::vector<const float*> sums_rows{}, x{}, h{}, rh{}, c{}, c_before{};
   std::vector<float*> dx{};
 
   float* sums_at(i64 row, i64 t) const {
@@ -156,7 +156,8 @@ void step_back(const BackBlock& block, StepPointers& p, i64 t, Range rows, Membe
   if (t > 0 && !me.team) prefetch_step(block, t - 1, rows);
   switch (layer.cell) {
     case Cell::lstm:
-      pointwise(kernels.lstm_back);
+    case Cell::lstm_peepholes:
+      pointwise(layer.cell == Cell::lstm ? kernels.lstm_back : kernels.lstm_peepholes_back);
       multiply(layer.R_back, 0, false, p.dh.data());
       break;
     case Cell::gru_after:
@@ -211,6 +212,19 @@ void add_weight_gradients(const BackBlock& block, Range units, bool add, float* 
                         work);
 }
 
+// Adds to the gradients of the peepholes of some units, over every step of the block.
+void add_peephole_gradients(const BackBlock& block, Range units) {
+  const Layer& layer = *block.job.layer;
+  const auto add = [&](i64 peephole, i64 slot, const std::vector<const float*>& seen) {
+    layer.kernels.dot_columns(i64(seen.size()), block.sums_rows.data(), slot * layer.pad,
+                              seen.data(), units.first, units.last,
+                              block.out.dp + peephole * layer.units);
+  };
+  add(Peephole::i, LstmSlot::i, block.c_before);
+  add(Peephole::f, LstmSlot::f, block.c_before);
+  add(Peephole::o, LstmSlot::o, block.c);
+}
+
 // Pointers of every step, as they lie in memory.
 void gather_rows(BackBlock& block) {
   const Sequence& job = block.job;
@@ -226,6 +240,10 @@ void gather_rows(BackBlock& block) {
       block.h.push_back(job.h_before(row, t, block.zeros));
       if (layer.cell == Cell::gru_before)
         block.rh.push_back(job.gates_at(row, t) + GruSlot::recurrent * layer.pad);
+      if (block.out.dp) {
+        block.c.push_back(job.cells_at(row, t));
+        block.c_before.push_back(job.c_before(row, t, block.zeros));
+      }
       if (block.out.dx) block.dx.push_back(block.out.dx + at * layer.inputs);
     }
 }
@@ -255,8 +273,9 @@ void run_block(BackBlock& block, const Division& division, bool add, Work work) 
   const i64 wide = threads > 1 ? (layer.units + 15) / 16 : 1;
   const i64 ranges = wide < 2 * threads ? wide : 2 * threads;
   run_pieces(threads, ranges, [&](i64 index, int thread) {
-    add_weight_gradients(block, part(layer.units, index, ranges, layer.kernels.width), add,
-                         work(thread));
+    const Range units = part(layer.units, index, ranges, layer.kernels.width);
+    add_weight_gradients(block, units, add, work(thread));
+    if (block.out.dp) add_peephole_gradients(block, units);
   });
   if (!block.out.dx) return;
   const i64 groups = threads > 1 ? 4 * threads : 1;

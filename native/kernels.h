@@ -31,6 +31,7 @@ struct CellWeights {
   Panels R;                     // the same; GRU: from the slot of r on, but for n of reset before
   Panels Rn;                    // GRU with reset before: n
   const float* bias = nullptr;  // (slots, pad); in GRU's last slot m
+  const float* peepholes = nullptr;  // (3, pad), zero in the padding
   i64 units = 0;
   i64 inputs = 0;
   i64 pad = 0;
@@ -105,6 +106,7 @@ struct Kernels {
 
   // One step of the unit blocks `first` to `last` of the panels of R.
   void (*lstm)(const CellWeights&, const StepRows&, i64 first, i64 last);
+  void (*lstm_peepholes)(const CellWeights&, const StepRows&, i64 first, i64 last);
   void (*gru_after)(const CellWeights&, const StepRows&, i64 first, i64 last);
   void (*gru_before_gates)(const CellWeights&, const StepRows&, i64 first, i64 last);
   void (*gru_before_candidate)(const CellWeights&, const StepRows&, i64 first, i64 last);
@@ -112,10 +114,15 @@ struct Kernels {
 
   // One step backward of the units `first` to `last`; `first` is a multiple of the vector width.
   void (*lstm_back)(const CellWeights&, const BackRows&, i64 first, i64 last);
+  void (*lstm_peepholes_back)(const CellWeights&, const BackRows&, i64 first, i64 last);
   void (*gru_after_back)(const CellWeights&, const BackRows&, i64 first, i64 last);
   void (*gru_before_back)(const CellWeights&, const BackRows&, i64 first, i64 last);
   void (*gru_before_back_reset)(const CellWeights&, const BackRows&, i64 first, i64 last);
   void (*elman_back)(const CellWeights&, const BackRows&, i64 first, i64 last);
+
+  // sums[j] += sum over rows of a[row][offset + j] * b[row][j], j from first to last.
+  void (*dot_columns)(i64 rows, const float* const* a, i64 offset, const float* const* b, i64 first,
+                      i64 last, float* sums);
 
   void (*layer_norm)(i64 rows, i64 width, const float* x, i64 x_stride, const float* scale,
                      const float* shift, float epsilon, float* y, i64 y_stride);

@@ -36,6 +36,7 @@ Layer::Layer(const Kernels& table, Cell cell, i64 inputs, i64 units, const Layer
     pack_backward(given, options.inputs);
   else
     pack_forward(given, options.bf16);
+  if (cell == Cell::lstm_peepholes) pack_peepholes(given.p);
 }
 
 namespace {
@@ -53,6 +54,7 @@ void Layer::pack_forward(const LayerWeights& given, bool bf16) {
   };
   switch (cell) {
     case Cell::lstm:
+    case Cell::lstm_peepholes:
       weights.W = pack(given.W, inputs, order);
       weights.R = pack(given.R, units, order);
       break;
@@ -97,6 +99,14 @@ void Layer::pack_backward(const LayerWeights& given, bool with_inputs) {
   }
 }
 
+void Layer::pack_peepholes(const float* p) {
+  owned_.emplace_back(std::size_t(peepholes * pad) * sizeof(float));
+  float* rows = owned_.back().floats();
+  for (i64 row = 0; row < peepholes; ++row)
+    std::memcpy(rows + row * pad, p + row * units, std::size_t(units) * sizeof(float));
+  weights.peepholes = rows;
+}
+
 i64 Layer::bytes() const {
   return (inputs + units) * layout.gate_count() * units * (weights.R.bf16 ? 2 : 4);
 }
@@ -109,6 +119,8 @@ void Layer::step(const StepRows& rows, Member& me) const {
   switch (cell) {
     case Cell::lstm:
       return run(kernels.lstm);
+    case Cell::lstm_peepholes:
+      return run(kernels.lstm_peepholes);
     case Cell::gru_after:
       return run(kernels.gru_after);
     case Cell::gru_before:

@@ -17,6 +17,7 @@ struct LayerWeights {
   const float* R;            // (gates * units, units)
   const float* b;            // (gates * units)
   const float* m = nullptr;  // (units)
+  const float* p = nullptr;  // (3, units)
 };
 
 struct Options {
@@ -50,6 +51,7 @@ class Layer {
  private:
   void pack_forward(const LayerWeights& given, bool bf16);
   void pack_backward(const LayerWeights& given, bool with_inputs);
+  void pack_peepholes(const float* p);
   std::vector<Buffer> owned_;
 };
 
@@ -83,9 +85,9 @@ struct Gradients {
   const float *dh = nullptr, *dc = nullptr;  // (rows, units) of the final state, or null
   float* dx = nullptr;                       // (rows, steps, inputs), or null; zero where padded
   float *dW = nullptr, *dR = nullptr;
-  float *db = nullptr, *dm = nullptr;            // zero before, or null
-  float *dh0 = nullptr, *dc0 = nullptr;          // (rows, units)
-  float *dh_init = nullptr, *dc_init = nullptr;  // (rows, units), or null
+  float *db = nullptr, *dm = nullptr, *dp = nullptr;  // zero before, or null
+  float *dh0 = nullptr, *dc0 = nullptr;               // (rows, units)
+  float *dh_init = nullptr, *dc_init = nullptr;       // (rows, units), or null
 
   const float* dy_at(i64 row, i64 t) const { return dy + row * dy_row + t * dy_step; }
 };

@@ -39,7 +39,8 @@ class NamedProgram {
 
   void set_embedding(Floats table);
   void add_layer(const std::string& cell, i64 units, int residuals, bool bf16, nb::str h,
-                 std::optional<nb::str> c, Floats W, Floats R, Floats b, std::optional<Floats> m);
+                 std::optional<nb::str> c, Floats W, Floats R, Floats b, std::optional<Floats> m,
+                 std::optional<Floats> p);
   void add_norm(Floats scale, Floats shift, float epsilon, int residuals);
   void add_identity(int residuals) { program.add_identity(residuals); }
   void add_carried(nb::str name) { fields_.push_back({.name = name, .layer = carried}); }

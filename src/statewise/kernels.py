@@ -121,10 +121,11 @@ def pack_weights(
     R: np.ndarray,
     b: np.ndarray,
     m: np.ndarray | None = None,
+    p: np.ndarray | None = None,
     **options: bool,
 ) -> native.Layer:
     """Pack plain float32 weights for a kernel by name, see `_native.Layer` for the options."""
-    return native.Layer(name, W.shape[1], R.shape[1], W, R, b, m, **options)
+    return native.Layer(name, W.shape[1], R.shape[1], W, R, b, m, p, **options)
 
 
 def gates_width(name: str, units: int) -> int:

@@ -16,10 +16,11 @@ CELLS = {
     "elman_tanh": sw.Elman,
     "elman_relu": lambda units: sw.Elman(units, activation="relu"),
     "lstm": sw.LSTM,
+    "lstm_peepholes": lambda units: sw.LSTM(units, peepholes=True),
     "gru_after": sw.GRU,
     "gru_before": lambda units: sw.GRU(units, reset="before"),
 }
-NAMES = ["x", "W", "R", "b", "m", "h", "c", "h_initial", "c_initial"]
+NAMES = ["x", "W", "R", "b", "m", "p", "h", "c", "h_initial", "c_initial"]
 
 
 @dataclass
