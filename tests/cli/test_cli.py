@@ -157,7 +157,7 @@ def test_version_and_help() -> None:
 def test_doctor_says_what_runs() -> None:
     found = json.loads(call("doctor", "--json").stdout)
     assert found["statewise"] == sw.__version__
-    assert found["kernels"]["available"] == kernels.available()
+    assert found["kernels"]["available"] == kernels.is_available()
     assert found["packages"]["numpy"] == np.__version__
     said = call("doctor").stdout
-    assert ("native" if kernels.available() else "reference equations") in said
+    assert ("native" if kernels.is_available() else "reference equations") in said

@@ -49,7 +49,7 @@ def examine() -> dict[str, Any]:
     """Versions, kernels, threads and devices, as plain values."""
     return {
         "statewise": statewise.__version__,
-        "kernels": kernels.report(),
+        "kernels": kernels.describe(),
         "cores": os.cpu_count(),
         "devices": _devices(),
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
