@@ -42,7 +42,7 @@ from statewise.state import State
 from statewise.transforms import Difference, Lags, RunningScale, Standardize
 
 if TYPE_CHECKING:
-    from statewise import check, forecast, inspect, interop, nn, text, train
+    from statewise import check, forecast, inspect, interop, nn, serve, text, train
     from statewise.forecast import Forecaster
     from statewise.text import TextModel
     from statewise.train.fit import fit
@@ -57,6 +57,7 @@ _LAZY = {
     "inspect": "statewise.inspect",
     "interop": "statewise.interop",
     "forecast": "statewise.forecast",
+    "serve": "statewise.serve",
     "text": "statewise.text",
     "Streams": "statewise.train:Streams",
     "fit": "statewise.train:fit",
@@ -66,7 +67,7 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> Any:
-    """What needs torch is imported when it is first used."""
+    """Import on first use what needs torch, or is not needed by everyone."""
     target = _LAZY.get(name)
     if target is None:
         raise AttributeError(f"module 'statewise' has no attribute {name!r}")
@@ -138,6 +139,7 @@ __all__ = [
     "interop",
     "load",
     "nn",
+    "serve",
     "text",
     "train",
 ]
