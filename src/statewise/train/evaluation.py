@@ -9,7 +9,7 @@ import torch
 
 from statewise.nn import Model
 from statewise.train.losses import Loss, average_over_steps, find_loss
-from statewise.train.setup import check_model, check_streams, find_device
+from statewise.train.setup import check_model, check_streams
 from statewise.train.streams import Streams
 
 
@@ -45,10 +45,9 @@ def compute_mean_loss(
     total = weight = 0.0
     state = None
     with _evaluation_mode(model):
-        device = find_device(model)
         for batch in streams:
             counted = float(batch.weights.sum())
-            batch = batch.to(device)
+            batch = batch.to(model.device)
             y, state = model(batch.inputs, state, reset=batch.reset, lengths=batch.lengths)
             if counted:
                 mean = average_over_steps(loss, y, batch.targets, batch.weights, counted)
@@ -62,7 +61,7 @@ def compute_mean_loss(
 @contextmanager
 def _evaluation_mode(model: Model) -> Iterator[None]:
     training = model.training
-    device = find_device(model)
+    device = model.device
     devices = [device] if device.type == "cuda" else []
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=devices):

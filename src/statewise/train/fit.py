@@ -28,7 +28,6 @@ from statewise.train.setup import (
     Schedule,
     check_model,
     check_streams,
-    find_device,
     is_given_rate,
     make_optimizer,
     make_schedule,
@@ -188,7 +187,7 @@ class _Trainer:
     ) -> None:
         self.run, self.streams, self.options = run, streams, options
         self.interrupts, self.bar = interrupts, bar
-        self.device = find_device(run.model)
+        self.device = run.model.device
         self.all_weights = list(run.model.parameters())
         self.weights: list[Tensor] = [
             weight for group in run.optimizer.param_groups for weight in group["params"]

@@ -27,7 +27,7 @@ from statewise.state import State
 from statewise.train.history import History
 from statewise.train.losses import Loss, Quantile
 from statewise.train.nested import copy_to_torch, join, split
-from statewise.train.setup import Schedule, find_device
+from statewise.train.setup import Schedule
 from statewise.train.streams import Streams
 from statewise.types import Array
 
@@ -88,7 +88,7 @@ class Run:
         if self.state is not None:
             arrays |= {f"state.{name}": array for name, array in self.state.items()}
             arrays["state.position"] = self.state.position
-        device = find_device(self.model)
+        device = self.model.device
         if device.type == "cuda":
             arrays["random.cuda"] = torch.cuda.get_rng_state(device)
         schedule = self.schedule.state_dict() if self.schedule is not None else None
@@ -129,7 +129,7 @@ class Run:
             }
             for group in ("weights", "best", "state")
         }
-        device = find_device(self.model)
+        device = self.model.device
         self.model.load_weights(
             {name: copy_to_torch(own) for name, own in named["weights"].items()}
         )
@@ -188,7 +188,7 @@ def describe_setup(
     """Everything that decides the course of a run, by name, as JSON compares it."""
     setup = {
         **_describe_architecture(model.architecture),
-        "dtype": str(next(model.parameters()).dtype),
+        "dtype": str(model.dtype),
         "loss": loss if isinstance(loss, str) else _name_loss(loss),
         "optimizer": type(optimizer).__name__,
         "schedule": None if schedule is None else type(schedule).__name__,

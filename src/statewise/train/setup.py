@@ -57,7 +57,7 @@ def check_streams(model: Model, streams: object, loss: str | Loss, name: str) ->
                 f"the model's inputs have {inputs.features} features, and {name} have "
                 f"{streams.features}"
             )
-        dtype = next(model.parameters()).dtype
+        dtype = model.dtype
         if dtype != streams.dtype:
             raise InputError(
                 f"the model computes in {dtype}, and {name} give {streams.dtype}; write "
@@ -74,11 +74,6 @@ def check_streams(model: Model, streams: object, loss: str | Loss, name: str) ->
 def find_trainable(model: Model) -> list[torch.nn.Parameter]:
     """The weights that are trained."""
     return [weight for weight in model.parameters() if weight.requires_grad]
-
-
-def find_device(model: Model) -> torch.device:
-    """The device of a model's weights."""
-    return next(model.parameters()).device
 
 
 def make_optimizer(
