@@ -80,6 +80,7 @@ def learn(settings: Settings, series: Sequence[Series], progress: bool | None = 
         DataError: a series that is too short or constant.
     """
     from statewise import nn, train
+    from statewise.train.streams import pack_quietly
 
     for one in series:
         check_series(one, settings.shortest)
@@ -88,7 +89,7 @@ def learn(settings: Settings, series: Sequence[Series], progress: bool | None = 
     untrained = Model(full, full_weights(full, core.draw(settings.seed)))
     prepared = [prepare(untrained, one.values) for one in series]
     network = nn.Model(core, seed=settings.seed)
-    streams = train.Streams(
+    streams = pack_quietly(
         [one.inputs for one in prepared],
         targets=[one.targets for one in prepared],
         lanes=settings.lanes_for(len(series)),

@@ -226,8 +226,7 @@ class Model(ModelBase):
         write_model(path, self.architecture, self._arrays)
 
     def __repr__(self) -> str:
-        layers = ", ".join(type(cell).__name__ for cell in self.architecture.layers)
-        return f"Model({layers}; {self.architecture.fingerprint})"
+        return self.describe(f"{self.dtype}, executor={self.executor!r}")
 
 
 def load(
