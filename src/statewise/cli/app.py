@@ -158,16 +158,18 @@ def convert(
     source: Annotated[
         str,
         typer.Argument(
-            help="a .safetensors, .keras, .h5 or .onnx model, or module:callable returning one"
+            help="a .safetensors, .keras, .h5 or .onnx file, or module:function that gives a model"
         ),
     ],
     target: Annotated[str, typer.Argument(help="a .safetensors, .keras, .h5 or .onnx file")],
-    reset: Annotated[bool, typer.Option("--reset", help="give an ONNX graph a reset mask")] = False,
+    reset: Annotated[
+        bool, typer.Option("--reset", help="add the input reset, a mask, to an ONNX graph")
+    ] = False,
     unsafe: Annotated[
-        bool, typer.Option("--unsafe", help="let a Keras file that you trust run code")
+        bool, typer.Option("--unsafe", help="let a Keras file run code; only if you trust it")
     ] = False,
 ) -> None:
-    """Convert a model to or from Keras, ONNX and torch, and compare a run of both."""
+    """Convert a model to or from Keras, ONNX and torch, and compare the outputs of both."""
     from statewise.cli.convert import run
 
     run(source, target, reset, unsafe)
@@ -187,18 +189,25 @@ def doctor(
 def check(
     target: Annotated[
         str | None,
-        typer.Argument(help="a model file, or module:callable that returns a model"),
+        typer.Argument(help="a model file, or module:function that returns a model"),
     ] = None,
     expect: Annotated[
-        str | None, typer.Option(help="carry, reset, or a JSON file of fact -> answer")
+        str | None,
+        typer.Option(help="what to expect: carry, reset, or a JSON file of fact -> answer"),
     ] = None,
-    inputs: Annotated[str | None, typer.Option(help="rows,steps,features; ? for any")] = None,
+    inputs: Annotated[
+        str | None, typer.Option(help="shape of the inputs: rows,steps,features; ? for any size")
+    ] = None,
     backend: Annotated[
         str | None,
-        typer.Option(help="of Keras: all, or tensorflow, torch, jax with commas between"),
+        typer.Option(help="backends of Keras: all, or of tensorflow,torch,jax"),
     ] = None,
-    unsafe: Annotated[bool, typer.Option(help="let a Keras file bring code of its own")] = False,
-    demo: Annotated[bool, typer.Option("--demo", help="ask Keras, torch and statewise")] = False,
+    unsafe: Annotated[
+        bool, typer.Option("--unsafe", help="let a Keras file run code; only if you trust it")
+    ] = False,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="check one LSTM of Keras, torch and statewise instead")
+    ] = False,
     html: Annotated[bool, typer.Option("--html", help="print the report as a page")] = False,
     json: Annotated[bool, typer.Option("--json", help="print the report as JSON")] = False,
 ) -> None:

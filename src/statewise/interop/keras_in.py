@@ -14,8 +14,8 @@ from statewise.cell import Cell
 from statewise.cells import GRU, LSTM, Bidirectional, Dense, Dropout, Elman, LayerNorm
 from statewise.cells.activations import ACTIVATIONS
 from statewise.errors import ConversionError, ConversionWarning
-from statewise.interop.keras_file import keras_for, load_keras
 from statewise.interop.parts import Draft, both_ways, reorder
+from statewise.loading import describe_foreign, framework_of, load_keras, require_keras
 from statewise.runtime import Model
 
 RECURRENT = ("SimpleRNN", "LSTM", "GRU")
@@ -49,13 +49,12 @@ def from_keras(
         y, state = model(x)
         y_t, state = model.step(x_t, state)
     """
-    keras = None
     if isinstance(model, (str, Path)):
         model = load_keras(model, custom=custom, unsafe=unsafe)
-    keras = keras_for("from_keras")
-    if not isinstance(model, (keras.Model, keras.layers.Layer)):
+    require_keras("from_keras")
+    if framework_of(model) != "keras":
         raise ConversionError(
-            f"from_keras takes a Keras model or the path of one, got {type(model).__name__}"
+            f"from_keras takes a Keras model or its path, got {describe_foreign(model)}"
         )
     draft = Draft(f"the Keras model {model.name!r}")
     for layer in layers_of(model, draft):
@@ -74,7 +73,7 @@ class _RefusedError(Exception):
 
 def layers_of(model: Any, draft: Draft) -> list[Any]:
     """The layers of a chain, first to last, nested models opened; what is no chain is refused."""
-    keras = keras_for("from_keras")
+    keras = require_keras("from_keras")
     if isinstance(model, keras.Sequential):
         if not model.built:
             draft.refuse(model.name, "it has no weights yet; build it, or call it once")
@@ -112,7 +111,7 @@ def _chain(model: Any, draft: Draft) -> list[Any]:
 
 
 def _opened(layer: Any, draft: Draft) -> list[Any]:
-    keras = keras_for("from_keras")
+    keras = require_keras("from_keras")
     return layers_of(layer, draft) if isinstance(layer, keras.Model) else [layer]
 
 
@@ -275,5 +274,5 @@ def _activation(function: Any) -> str:
 
 def _array(variable: Any) -> np.ndarray:
     """The value of a Keras variable, in NumPy."""
-    keras = keras_for("from_keras")
+    keras = require_keras("from_keras")
     return np.array(keras.ops.convert_to_numpy(variable.value))

@@ -11,8 +11,8 @@ from statewise.architecture import Tokens
 from statewise.arrays import to_numpy
 from statewise.cell import Cell
 from statewise.cells import GRU, LSTM, Bidirectional, Dense, Dropout, Elman, LayerNorm
-from statewise.interop.keras_file import keras_for
 from statewise.interop.parts import Weighted, extras_of, own, raise_all, reorder
+from statewise.loading import require_keras
 
 
 def to_keras(model: Weighted, *, stateful: int | None = None) -> Any:
@@ -34,7 +34,7 @@ def to_keras(model: Weighted, *, stateful: int | None = None) -> Any:
 
         sw.interop.to_keras(model).save("model.keras")
     """
-    keras = keras_for("to_keras")
+    keras = require_keras("to_keras")
     architecture = model.architecture
     problems = [
         f"layer {index} ({type(cell).__name__}): {why}"

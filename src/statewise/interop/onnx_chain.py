@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from statewise.errors import ConversionError
-from statewise.interop.onnx_out import onnx_for
+from statewise.extras import require
 
 RECURRENT = ("RNN", "LSTM", "GRU")
 _LAYERS = {"MatMul", "Gemm", "Add", "LayerNormalization", *RECURRENT}
@@ -46,7 +46,7 @@ class Chain:
     """
 
     def __init__(self, made: Any, source: str) -> None:
-        onnx = onnx_for("from_onnx")
+        onnx = require("onnx", "onnx", "from_onnx")
         self.graph = made.graph
         self._array = onnx.numpy_helper.to_array
         self._value = onnx.helper.get_attribute_value

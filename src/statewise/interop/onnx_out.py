@@ -13,22 +13,15 @@ from statewise.architecture import Tokens
 from statewise.arrays import to_numpy
 from statewise.cell import Cell, Field, fields
 from statewise.cells import Bidirectional, Residual
-from statewise.errors import ConversionError, MissingExtraError
+from statewise.errors import ConversionError
+from statewise.extras import require
+from statewise.interop import onnx_namespace
 from statewise.interop.onnx_namespace import astype, concat, where
 from statewise.interop.onnx_symbols import Symbol, Writer
 from statewise.interop.parts import Weighted, own, raise_all
 
 OPSET, IR = 18, 9
 Named: TypeAlias = dict[str, Symbol]
-
-
-def onnx_for(purpose: str) -> Any:
-    """ONNX itself."""
-    try:
-        import onnx
-    except ImportError:
-        raise MissingExtraError("onnx", "onnx", purpose) from None
-    return onnx
 
 
 def to_onnx(model: Weighted, path: str | Path, *, reset: bool = False) -> None:
@@ -62,7 +55,7 @@ def to_onnx(model: Weighted, path: str | Path, *, reset: bool = False) -> None:
 
 def graph_of(model: Weighted, *, reset: bool = False) -> Any:
     """The ONNX model that `to_onnx` writes."""
-    onnx = onnx_for("to_onnx")
+    onnx = require("onnx", "onnx", "to_onnx")
     made = _Graph(onnx, model, reset).model()
     onnx.checker.check_model(made, full_check=True)
     return made
@@ -71,7 +64,7 @@ def graph_of(model: Weighted, *, reset: bool = False) -> Any:
 class _Graph:
     def __init__(self, onnx: Any, model: Weighted, reset: bool) -> None:
         self.onnx, self.architecture = onnx, model.architecture
-        self.writer = Writer(onnx)
+        self.writer = Writer(onnx, onnx_namespace)
         held = model.weights()
         arrays = {name: np.asarray(to_numpy(held[name])) for name in self.architecture.parameters}
         self.weights = checkpoint.fingerprint(arrays)

@@ -21,10 +21,11 @@ class Writer:
 
     Arguments:
         onnx: the module.
+        namespace: the array API's functions on symbols.
     """
 
-    def __init__(self, onnx: Any) -> None:
-        self.onnx = onnx
+    def __init__(self, onnx: Any, namespace: Any) -> None:
+        self.onnx, self.namespace = onnx, namespace
         self.scopes: list[list[Any]] = [[]]
         self.initializers: list[Any] = []
         self._count = 0
@@ -87,9 +88,7 @@ class Symbol:
     device: str = "cpu"
 
     def __array_namespace__(self, api_version: str | None = None) -> Any:
-        from statewise.interop import onnx_namespace
-
-        return onnx_namespace
+        return self.writer.namespace
 
     @property
     def ndim(self) -> int:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 from statewise.architecture import Tokens, Vector
 from statewise.cell import Cell
 from statewise.cells import GRU, LSTM, Bidirectional, Dense, Dropout, Elman, LayerNorm
-from statewise.errors import ConversionError, MissingExtraError
+from statewise.errors import ConversionError
+from statewise.extras import require
 from statewise.interop.parts import Draft, both_ways
+from statewise.loading import describe_foreign, framework_of
 from statewise.types import Array
 
 if TYPE_CHECKING:
@@ -44,17 +46,17 @@ def from_torch(module: nn.Module) -> Model:
         model = sw.interop.from_torch(lstm)
         y, state = model(x)     # y is lstm(x)[0]
     """
-    try:
-        from torch import nn
-    except ImportError:
-        raise MissingExtraError("torch", "train", "from_torch") from None
+    require("torch", "train", "from_torch")
     from statewise.interop.torch_trace import chain, device_of, recurrent_in
     from statewise.nn import Model
 
-    if not isinstance(module, nn.Module):
-        raise ConversionError(f"from_torch takes a torch module, got {type(module).__name__}")
-    if isinstance(module, Model):
+    framework = framework_of(module)
+    if framework == "statewise":
         raise ConversionError("this is a statewise model already; use it as it is")
+    if framework == "keras":
+        raise ConversionError("this is a Keras model; use from_keras")
+    if framework != "torch":
+        raise ConversionError(f"from_torch takes a torch module, got {describe_foreign(module)}")
     source = f"the torch module {type(module).__name__}"
     if not recurrent_in(module):
         raise ConversionError(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from statewise.architecture import Tokens
 from statewise.cell import Cell
 from statewise.cells import GRU, LSTM, Bidirectional, Dense, Dropout, Elman, LayerNorm
-from statewise.errors import MissingExtraError
+from statewise.extras import require
 from statewise.interop.parts import Weighted, extras_of, own, raise_all
 
 if TYPE_CHECKING:
@@ -41,10 +41,7 @@ def to_torch(model: Weighted) -> nn.Module:
 
         gru = sw.interop.to_torch(model)    # y, h = gru(x)
     """
-    try:
-        import torch
-    except ImportError:
-        raise MissingExtraError("torch", "train", "to_torch") from None
+    torch = require("torch", "train", "to_torch")
     from statewise.interop.torch_stack import Stack
 
     architecture = model.architecture
