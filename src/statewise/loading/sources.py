@@ -53,6 +53,22 @@ def load_model(source: str | Path, *, unsafe: bool = False, trainable: bool = Fa
         return load_keras(path, unsafe=unsafe)
     if suffix == ".onnx":
         return load_onnx(path)
+    if not path.exists():
+        raise FileError(
+            f"there is no file {path}; give a {', '.join(MODEL_SUFFIXES)} file, the folder of a "
+            "forecaster or a text model, or module:function that returns a model"
+        )
+    if suffix == ".py":
+        raise FileError(
+            f"{path} is Python code; give {path.stem}:NAME, where NAME is a model or a function "
+            "that returns one"
+        )
+    if suffix in PICKLES:
+        raise FileError(
+            f"{path} is not read: pickled files, as torch.save writes them, can run code when they "
+            "are read; write a function that makes the model, calls load_state_dict(torch.load("
+            f"'{path.name}', weights_only=True)) and returns it, and give it as module:function"
+        )
     return load_statewise(path, trainable=trainable)
 
 
@@ -90,21 +106,10 @@ def find_model_file(path: str | Path) -> Path:
         raise FileError(f"the folder {path} holds no {MODEL_FILE}{hint}")
     if not path.is_file():
         raise FileError(
-            f"there is no file {path}; give a {', '.join(MODEL_SUFFIXES)} file, the folder of a "
-            "forecaster or a text model, or module:function that returns a model"
+            f"there is no file {path}; give a model file of statewise (.safetensors), or the "
+            "folder of a forecaster or a text model"
         )
     suffix = path.suffix.lower()
-    if suffix in PICKLES:
-        raise FileError(
-            f"{path} is not read: pickled files, as torch.save writes them, can run code when they "
-            "are read; write a function that makes the model, calls load_state_dict(torch.load("
-            f"'{path.name}', weights_only=True)) and returns it, and give it as module:function"
-        )
-    if suffix == ".py":
-        raise FileError(
-            f"{path} is Python code; give {path.stem}:NAME, where NAME is a model or a function "
-            "that returns one"
-        )
     if suffix in MODEL_SUFFIXES and suffix != ".safetensors":
         raise FileError(
             f"{path} is not a model file of statewise; make one of it with: statewise convert "
