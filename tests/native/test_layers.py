@@ -145,7 +145,7 @@ def test_gates_are_right_wherever_their_sums_lie(isa, name, reach):
     case.p["b"] = sums.astype(np.float64)
     y, _, _, gates, cells = case.forward()
     np.testing.assert_array_equal(case.forward(save=False)[0], y)
-    seen = kernels.seen(case.cell, y, gates, cells)
+    seen = kernels.intermediates(case.cell, y, gates, cells)
     for key, z in zip("ifgo" if name == "lstm" else "rz", sums.reshape(-1, 37), strict=False):
         z = z.astype(np.float64)
         sigmoid = np.exp(np.minimum(z, 0)) / (1 + np.exp(-np.abs(z)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from statewise.architecture import Architecture
+from statewise.model import ModelBase
 
 
 def framework_of(model: Any) -> str | None:
@@ -15,7 +15,7 @@ def framework_of(model: Any) -> str | None:
     """
     if isinstance(model, type):
         return None
-    if callable(model) and isinstance(getattr(model, "architecture", None), Architecture):
+    if isinstance(model, ModelBase):
         return "statewise"
     for name, path in _CLASSES.items():  # Keras before torch, on which its layers may be built
         package, *attributes = path.split(".")

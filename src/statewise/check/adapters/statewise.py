@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import copy
 import importlib.metadata
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +20,6 @@ from statewise.check.subject import (
     UnavailableError,
     call_each,
 )
-from statewise.extras import is_installed
 from statewise.state import State
 
 SNIPPETS = {
@@ -36,15 +33,13 @@ SNIPPETS = {
 def make_subject(model: Any, _: tuple[int | None, ...] | None = None) -> StatewiseSubject:
     """The model as the probes see it; its architecture names its inputs."""
     architecture = model.architecture
-    reads = architecture.inputs
-    wanted = (
-        Inputs(reads.features) if isinstance(reads, Vector) else Inputs(None, tokens=reads.size)
-    )
+    given = architecture.inputs
+    inputs = Inputs(given.features) if isinstance(given, Vector) else Inputs(None, given.size)
     layers = tuple(f"{i}: {type(cell).__name__}" for i, cell in enumerate(architecture.layers))
     version = f"statewise {importlib.metadata.version('statewise')}"
     if not isinstance(model, runtime.Model):
-        model = copy.deepcopy(model).eval()
-    return StatewiseSubject(version, layers, wanted, explicit=True, snippets=SNIPPETS, model=model)
+        model = copy.deepcopy(model).cpu().eval()
+    return StatewiseSubject(version, layers, inputs, explicit=True, snippets=SNIPPETS, model=model)
 
 
 @dataclass
@@ -65,8 +60,7 @@ class StatewiseSubject(Subject):
         modes = {"call": call_each(self._call, "model(x)", evaluates=True)}
         if self.is_torch:
             modes["train()"] = call_each(self._call_in_training, "model.train(); model(x)")
-        if isinstance(self.model, runtime.Model) or is_installed("torch"):
-            modes["runtime"] = call_each(self._call_in_runtime, "statewise.load(path)(x)")
+        modes["runtime"] = call_each(self._call_in_runtime, "statewise.load(path)(x)")
         return modes
 
     def run(self, x: np.ndarray, state: Any = None) -> tuple[np.ndarray, Any]:
@@ -93,16 +87,6 @@ class StatewiseSubject(Subject):
             )
         }
 
-    def save_and_load(self) -> Subject:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "model.safetensors"
-            self.model.save(path)
-            if not self.is_torch:
-                return make_subject(runtime.load(path))
-            from statewise import nn
-
-            return make_subject(nn.load(path))
-
     def compute_gradient(self, x: np.ndarray, cut: int, whole: bool) -> np.ndarray:
         if not self.is_torch:
             raise UnavailableError("the runtime computes no gradients")
@@ -112,7 +96,7 @@ class StatewiseSubject(Subject):
 
     def run_in_bfloat16(self) -> Mapping[str, str]:
         if not self.is_torch:
-            raise UnavailableError("the runtime computes in float32")
+            raise UnavailableError("the runtime keeps its state in float32")
         import torch
 
         from statewise import nn
@@ -125,13 +109,11 @@ class StatewiseSubject(Subject):
 
     def _make_inputs(self, x: np.ndarray) -> Any:
         if not self.is_torch:
-            floating = next((w.dtype for w in self.model.weights().values()), x.dtype)
-            return x.astype(floating) if x.dtype.kind == "f" else x
+            return x.astype(self.model.dtype) if x.dtype.kind == "f" else x
         import torch
 
-        weight = next(iter(self.model.parameters()), None)
         tensor = torch.as_tensor(x)
-        return tensor.to(weight.dtype) if weight is not None and x.dtype.kind == "f" else tensor
+        return tensor.to(self.model.dtype) if x.dtype.kind == "f" else tensor
 
     def _to_numpy(self, out: tuple[Any, Any]) -> tuple[np.ndarray, Any]:
         y, state = out
@@ -155,5 +137,4 @@ class StatewiseSubject(Subject):
             for name, w in self.model.weights().items()
         }
         model = runtime.Model(self.model.architecture, arrays)
-        kind = next((w.dtype for w in arrays.values()), x.dtype)
-        return model(x.astype(kind) if x.dtype.kind == "f" else x)[0]
+        return model(x.astype(model.dtype) if x.dtype.kind == "f" else x)[0]
