@@ -16,8 +16,8 @@ from statewise.interop.keras_out import to_keras
 from statewise.interop.onnx_chain import Chain
 from statewise.interop.onnx_in import from_onnx, read_properties
 from statewise.interop.onnx_out import to_onnx
-from statewise.interop.onnx_run import difference, first_output
-from statewise.interop.torch_in import from_torch, torch_difference
+from statewise.interop.onnx_run import compare_with_graph, run_graph
+from statewise.interop.torch_in import compare_with_torch, from_torch
 from statewise.loading import (
     MODEL_SUFFIXES,
     describe_foreign,
@@ -36,7 +36,7 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Parity:
-    """How far the models of a conversion are from each other on the same random inputs.
+    """The largest differences between the models of a conversion, on the same random inputs.
 
     Arguments:
         read: the largest difference between the source's outputs and the statewise model's,
@@ -113,13 +113,13 @@ def _convert_to_statewise(theirs: Any, source: str) -> tuple[Model, float]:
             return _without_torch(theirs), 0.0
         case "keras":
             model = from_keras(theirs)
-            return model, keras_difference(theirs, model)
+            return model, compare_with_keras(theirs, model)
         case "onnx":
             model = from_onnx(theirs)
             return model, _compare_with_graph(theirs, model, source)
         case "torch":
             trainable = from_torch(theirs)
-            return _without_torch(trainable), torch_difference(theirs, trainable)
+            return _without_torch(trainable), compare_with_torch(theirs, trainable)
         case _:
             raise ConversionError(
                 f"{source} must give a model of torch, Keras, ONNX or statewise, got "
@@ -136,7 +136,7 @@ def _without_torch(model: Any) -> Model:
 
 
 def draw_inputs(model: Model, rows: int = ROWS, steps: int = STEPS) -> np.ndarray:
-    """Random inputs that a model takes, (rows, steps, ...), none of which a mask leaves out."""
+    """Random inputs of a model, (rows, steps, ...), none of which Keras would mask."""
     rng = np.random.default_rng(SEED)
     inputs = model.architecture.inputs
     if isinstance(inputs, Tokens):
@@ -145,22 +145,22 @@ def draw_inputs(model: Model, rows: int = ROWS, steps: int = STEPS) -> np.ndarra
     return rng.normal(size=(rows, steps, inputs.features)).astype(dtype)
 
 
-def keras_difference(theirs: Any, model: Model) -> float:
-    """The largest difference between a Keras model's outputs and a model's, on random inputs."""
+def compare_with_keras(theirs: Any, model: Model) -> float:
+    """The largest difference between the outputs of a Keras model and of a statewise model."""
     keras = require_keras("running a Keras model")
-    given = getattr(theirs, "input_shape", None) or (None, None)
-    rows, steps = given[0] or ROWS, (given[1] if len(given) > 1 else None) or STEPS
+    shape = getattr(theirs, "input_shape", None) or (None, None)
+    rows, steps = shape[0] or ROWS, (shape[1] if len(shape) > 1 else None) or STEPS
     x = draw_inputs(model, rows, steps)
     got = theirs(x, training=False)
     got = keras.ops.convert_to_numpy(got[0] if isinstance(got, (list, tuple)) else got)
     y, _ = model(x)
-    return _apart(np.asarray(got), y if got.ndim == 3 else y[:, -1])
+    return _relative_difference(np.asarray(got), y if got.ndim == 3 else y[:, -1])
 
 
 def _compare_with_graph(graph: Any, model: Model, source: str) -> float:
     if read_properties(graph):
-        return _own_graph_difference(graph, model)
-    found = difference(graph, model, Chain(graph, source))
+        return _compare_with_own_graph(graph, model)
+    found = compare_with_graph(graph, model, Chain(graph, source))
     if found is None:
         raise ConversionError(
             f"{source} cannot be run here; install onnxruntime to compare the two"
@@ -168,8 +168,8 @@ def _compare_with_graph(graph: Any, model: Model, source: str) -> float:
     return found
 
 
-def _own_graph_difference(graph: Any, model: Model) -> float:
-    """How far a graph of `to_onnx` is from its model, from a state that is not zero."""
+def _compare_with_own_graph(graph: Any, model: Model) -> float:
+    """Compare a graph of `to_onnx` with its model, from a state that is not zero."""
     x = draw_inputs(model)
     y, state = model(x)
     if all(cell.causal for cell in model.architecture.layers):
@@ -181,10 +181,10 @@ def _own_graph_difference(graph: Any, model: Model) -> float:
     feed["x"] = x
     if "reset" in taken:
         feed["reset"] = np.zeros(x.shape[:2], bool)
-    got = first_output(graph, feed)
+    got = run_graph(graph, feed)
     if got is None:
         raise ConversionError("the graph cannot be run here; install onnxruntime to compare it")
-    return _apart(got, y)
+    return _relative_difference(got, y)
 
 
 def _write(model: Model, path: Path, suffix: str, reset: bool) -> None:
@@ -197,20 +197,20 @@ def _write(model: Model, path: Path, suffix: str, reset: bool) -> None:
         try:
             theirs.save(path)
         except (OSError, ValueError) as error:
-            raise FileError(f"Keras could not write {path}: {error}") from error
+            raise FileError(f"Keras could not write the model: {error}") from error
 
 
 def _compare_with_file(path: Path, suffix: str, model: Model) -> float:
     """The difference between a model and the file that was written of it, read back."""
     if suffix == ".safetensors":
         x = draw_inputs(model)
-        return _apart(load(path)(x)[0], model(x)[0])
+        return _relative_difference(load(path)(x)[0], model(x)[0])
     if suffix == ".onnx":
-        return _own_graph_difference(load_onnx(path), model)
-    return keras_difference(load_keras(path), model)
+        return _compare_with_own_graph(load_onnx(path), model)
+    return compare_with_keras(load_keras(path), model)
 
 
-def _apart(got: np.ndarray, y: np.ndarray) -> float:
+def _relative_difference(got: np.ndarray, y: np.ndarray) -> float:
     if got.shape != y.shape:
         return float("inf")
     scale = max(1.0, float(np.abs(y).max(initial=0.0)))

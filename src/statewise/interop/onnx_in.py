@@ -13,10 +13,10 @@ from statewise.cells import Bidirectional, Dense, Dropout, LayerNorm
 from statewise.errors import ConversionError
 from statewise.extras import require
 from statewise.interop.onnx_chain import RECURRENT, Chain, Link
-from statewise.interop.onnx_out import graph_of
-from statewise.interop.onnx_recurrent import directions
-from statewise.interop.onnx_run import check
-from statewise.interop.parts import Draft, both_ways
+from statewise.interop.onnx_out import make_graph
+from statewise.interop.onnx_recurrent import convert_directions
+from statewise.interop.onnx_run import require_equal_outputs
+from statewise.interop.parts import Draft, join_directions
 from statewise.loading import describe_foreign, framework_of, load_onnx
 from statewise.runtime import Model
 
@@ -70,12 +70,12 @@ def from_onnx(path: str | Path | Any) -> Model:
     for link in chain.links:
         try:
             _add(draft, link)
-        except ConversionError as refused:
-            draft.refuse(link.name, str(refused))
+        except ConversionError as reason:
+            draft.refuse(link.name, str(reason))
     if not draft.problems and not any(link.op in RECURRENT for link in chain.links):
         raise ConversionError(f"{draft.source} has no recurrent node (RNN, LSTM or GRU)")
     model = Model(*draft.finish())
-    check(graph, model, chain, draft.source)
+    require_equal_outputs(graph, model, chain, draft.source)
     return model
 
 
@@ -100,7 +100,7 @@ def _read_own(graph: Any, metadata: dict[str, str], source: str) -> Model:
         if name in named
     }
     model = Model(architecture, arrays)
-    again = graph_of(model, reset=metadata.get("reset") == "true")
+    again = make_graph(model, reset=metadata.get("reset") == "true")
     same = again.graph.SerializeToString(deterministic=True) == graph.graph.SerializeToString(
         deterministic=True
     )
@@ -117,21 +117,21 @@ def _add(draft: Draft, link: Link) -> None:
     constants = link.constants
     match link.op:
         case _ if link.op in RECURRENT:
-            _recurrent(draft, link)
+            _add_recurrent(draft, link)
         case "Gather":
             if draft.inputs is not None:
                 raise ConversionError("an embedding must come first")
             draft.tokens(constants[0])
         case "MatMul":
-            _dense(draft, constants[1].T, np.zeros(constants[1].shape[1], constants[1].dtype))
+            _add_dense(draft, constants[1].T, np.zeros(constants[1].shape[1], constants[1].dtype))
         case "Gemm":
             w = constants[1] if link.attributes.get("transB") else constants[1].T
             b = constants[2] if 2 in constants else np.zeros(len(w), w.dtype)
             if (link.attributes.get("alpha", 1), link.attributes.get("beta", 1)) != (1, 1):
                 raise ConversionError("alpha and beta other than 1 have no counterpart")
-            _dense(draft, w, np.broadcast_to(b, len(w)))
+            _add_dense(draft, w, np.broadcast_to(b, len(w)))
         case "Add":
-            _bias(draft, next(iter(constants.values())))
+            _add_bias(draft, next(iter(constants.values())))
         case "LayerNormalization":
             scale = constants[1]
             shift = constants.get(2, np.zeros_like(scale))
@@ -146,30 +146,30 @@ def _add(draft: Draft, link: Link) -> None:
             draft.activate(link.name, _ACTIVATIONS[link.op])
 
 
-def _dense(draft: Draft, w: np.ndarray, b: np.ndarray) -> None:
+def _add_dense(draft: Draft, w: np.ndarray, b: np.ndarray) -> None:
     draft.inputs = draft.inputs or Vector(w.shape[1])
     arrays = {"W": np.ascontiguousarray(w), "b": np.ascontiguousarray(b)}
     draft.add(Dense(len(w)), arrays)
 
 
-def _bias(draft: Draft, b: np.ndarray) -> None:
+def _add_bias(draft: Draft, b: np.ndarray) -> None:
     """An Add after a MatMul is the bias of its linear layer."""
     last = draft.layers[-1] if draft.layers else None
     key = f"{len(draft.layers) - 1}.b"
     if not isinstance(last, Dense) or last.activation != "linear" or b.size not in (1, last.units):
         raise ConversionError("what is added must be the bias of a linear layer")
-    held = draft.arrays[key]
-    draft.arrays[key] = held + np.broadcast_to(b.reshape(-1), held.shape)
+    bias = draft.arrays[key]
+    draft.arrays[key] = bias + np.broadcast_to(b.reshape(-1), bias.shape)
 
 
-def _recurrent(draft: Draft, link: Link) -> None:
-    ways = directions(link)
-    cell: Cell = ways[0][0]
-    if len(ways) == 1:
-        arrays = ways[0][1]
+def _add_recurrent(draft: Draft, link: Link) -> None:
+    both = convert_directions(link)
+    cell: Cell = both[0][0]
+    if len(both) == 1:
+        arrays = both[0][1]
     else:
-        if ways[1][0] != cell:
-            raise ConversionError(f"its directions differ: {cell} and {ways[1][0]}")
-        cell, arrays = Bidirectional(cell), both_ways(ways[0][1], ways[1][1])
+        if both[1][0] != cell:
+            raise ConversionError(f"its directions differ: {cell} and {both[1][0]}")
+        cell, arrays = Bidirectional(cell), join_directions(both[0][1], both[1][1])
     draft.inputs = draft.inputs or Vector(int(link.constants[1].shape[2]))
     draft.add(cell, arrays)
