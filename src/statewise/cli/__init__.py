@@ -24,7 +24,9 @@ def main() -> None:
         print("interrupted", file=sys.stderr)
         raise SystemExit(130) from None
     except StatewiseError as error:
-        _fail(str(error))
+        from statewise.cli.options import name_options
+
+        _fail(name_options(str(error), command()))
     except Exception as error:
         if not hasattr(error, "format_message"):  # Typer's errors of usage have it
             raise

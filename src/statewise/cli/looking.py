@@ -13,7 +13,7 @@ from statewise.architecture import Tokens
 from statewise.errors import DataError, FileError, InputError, MissingExtraError
 from statewise.inspect.recording import executor_of
 from statewise.inspect.subject import suggestion
-from statewise.runtime import load as load_model
+from statewise.loading import find_model_file, load_statewise
 from statewise.state import State
 from statewise.weights import KIND
 
@@ -97,11 +97,7 @@ def stretch(model: str, source: str, reading: Reading) -> Stretch:
 
 
 def _opened(name: str) -> tuple[Any, str]:
-    path = Path(name)
-    file = path / "model.safetensors" if path.is_dir() else path
-    if not file.is_file():
-        what = "holds no model.safetensors" if path.is_dir() else "is not there"
-        raise FileError(f"{name} {what}; name the folder or the .safetensors file of a model")
+    path, file = Path(name), find_model_file(name)
     written = checkpoint.read_metadata(file, KIND)
     if "text" in written:
         from statewise.text import TextModel
@@ -112,7 +108,7 @@ def _opened(name: str) -> tuple[Any, str]:
         from statewise.forecast import Forecaster
 
         return Forecaster.load(path), "forecaster"
-    return load_model(file), "plain"
+    return load_statewise(file), "plain"
 
 
 def _window(source: str, total: int, reading: Reading) -> tuple[int, int]:
