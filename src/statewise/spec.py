@@ -34,6 +34,19 @@ def kind(cls: type) -> str:
     return cls.__qualname__ if own else f"{cls.__module__}:{cls.__qualname__}"
 
 
+def format_spec(spec: Spec) -> str:
+    """A spec as one would write it, without what has its default: ``LSTM(32, peepholes=True)``."""
+    items = []
+    for field in dataclasses.fields(spec):  # type: ignore[arg-type]
+        value = getattr(spec, field.name)
+        text = format_spec(value) if isinstance(value, Spec) else repr(value)
+        if field.default is dataclasses.MISSING:
+            items.append(text)
+        elif value != field.default:
+            items.append(f"{field.name}={text}")
+    return f"{type(spec).__name__}({', '.join(items)})"
+
+
 def encode(value: Any) -> Any:
     """The JSON form of a spec, or of a plain value inside one."""
     if isinstance(value, Spec):

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 import statewise as sw
-from statewise.forecast.walk import consume
+from statewise.forecast.rollout import consume
 
 
 def fresh(fitted: sw.Forecaster, tmp_path: Path) -> sw.Forecaster:

@@ -38,22 +38,30 @@ def forecast(
     ] = "shampoo",
     time: Annotated[str | None, typer.Option(help="column of times")] = None,
     value: Annotated[str | None, typer.Option(help="column of values")] = None,
-    key: Annotated[str | None, typer.Option("--id", help="column that tells series apart")] = None,
+    key: Annotated[str | None, typer.Option("--id", help="column of series ids")] = None,
     horizon: Annotated[int, typer.Option(help="steps to forecast")] = 12,
-    test: Annotated[int, typer.Option(help="last steps on which the policies are compared")] = 12,
-    season: Annotated[int, typer.Option(help="steps in a season, of the seasonal naive")] = 12,
+    test: Annotated[int, typer.Option(help="last steps, on which the policies are compared")] = 12,
+    season: Annotated[int, typer.Option(help="season of the seasonal naive, in steps")] = 12,
     window: Annotated[int, typer.Option(help="steps that the window policy reads")] = 12,
     cell: Annotated[str, typer.Option(help="lstm, gru or elman")] = "lstm",
     units: Annotated[int, typer.Option(help="units of the cell")] = 8,
     epochs: Annotated[int, typer.Option(help="passes over the series in each training")] = 50,
-    repeats: Annotated[int, typer.Option(help="trainings from different seeds")] = 10,
-    seed: Annotated[int, typer.Option(help="the first seed")] = 0,
+    repeats: Annotated[int, typer.Option(help="trainings, each from its own seed")] = 10,
+    seed: Annotated[int, typer.Option(help="seed of the first training")] = 0,
     level: Annotated[str, typer.Option(help="prediction intervals in percent")] = "80,95",
-    missing: Annotated[str, typer.Option(help="error, skip or interpolate")] = "error",
-    out: Annotated[str | None, typer.Option(help="folder for the model, state and files")] = None,
+    missing: Annotated[
+        str, typer.Option(help="missing values and times: error, skip or interpolate")
+    ] = "error",
+    out: Annotated[
+        str | None, typer.Option(help="folder for the model, the state, the forecast and a picture")
+    ] = None,
+    plot: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="series to draw, may be repeated; the first 12 by default"),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="print the report as JSON")] = False,
 ) -> None:
-    """Compare what may be done with the state, then forecast."""
+    """Compare ways to handle the state, then forecast."""
     from statewise.cli.forecast import Options, run
 
     run(
@@ -74,6 +82,7 @@ def forecast(
             level,
             missing,
             out,
+            plot or [],
             json,
         )
     )
@@ -81,10 +90,14 @@ def forecast(
 
 @app.command()
 def update(
-    folder: Annotated[str, typer.Argument(help="what forecast --out wrote")],
-    rows: Annotated[str, typer.Argument(help="new rows, .csv or .parquet")],
-    horizon: Annotated[int | None, typer.Option(help="steps to forecast; as before")] = None,
-    missing: Annotated[str, typer.Option(help="error or skip")] = "error",
+    folder: Annotated[str, typer.Argument(help="folder that forecast --out wrote")],
+    rows: Annotated[str, typer.Argument(help="file of new rows, .csv or .parquet")],
+    horizon: Annotated[
+        int | None, typer.Option(help="steps to forecast; by default as many as forecast did")
+    ] = None,
+    missing: Annotated[
+        str, typer.Option(help="missing values and times: error, skip or interpolate")
+    ] = "error",
     json: Annotated[bool, typer.Option("--json", help="print the forecast as JSON")] = False,
 ) -> None:
     """Advance the saved state by new observations and forecast again; nothing is retrained."""
