@@ -87,21 +87,22 @@ def style_axes(axes: Any, title: str) -> None:
 
 
 def choose_fonts(figure: Any) -> None:
-    """Give every text of a figure further fonts for the characters that its own font lacks.
+    """Give the texts of a figure further fonts for the characters that their own font lacks.
 
     Characters that no installed font has are named in one `FigureWarning`.
     """
     from matplotlib.font_manager import findfont
     from matplotlib.text import Text
 
-    unknown: set[str] = set()
+    lacking: dict[Any, frozenset[str]] = {}
     for text in figure.findobj(Text):
-        if text.get_text().isascii():
-            continue
-        own = _read_characters(findfont(text.get_fontproperties()))
-        families, lacking = _find_families(frozenset(filter(_is_drawn, text.get_text())) - own)
-        unknown |= lacking
-        text.set_fontfamily([*text.get_fontfamily(), *families])
+        if not text.get_text().isascii():
+            own = _read_characters(findfont(text.get_fontproperties()))
+            lacking[text] = frozenset(filter(_is_drawn, text.get_text())) - own
+    families, unknown = _find_families(frozenset().union(*lacking.values()))
+    for text, characters in lacking.items():
+        if characters:
+            text.set_fontfamily([*text.get_fontfamily(), *families])
     if unknown - _reported:
         _reported.update(unknown)
         _warn_of_characters(sorted(unknown))
@@ -111,12 +112,11 @@ def _is_drawn(character: str) -> bool:
     return not character.isspace() and unicodedata.category(character)[0] != "C"
 
 
-@cache
 def _find_families(characters: frozenset[str]) -> tuple[list[str], frozenset[str]]:
     """Font families that together have characters, and the characters that none has."""
     families: list[str] = []
-    for fonts in (_list_fonts, _list_new_fonts):
-        for font in fonts() if characters else ():
+    for list_fonts in (_list_fonts, _list_new_fonts):
+        for font in list_fonts() if characters else ():
             found = characters & _read_characters(font.fname)
             if found:
                 families.append(font.name)
@@ -243,6 +243,7 @@ def add_legend(axes: Any) -> None:
         legend = axes.legend(
             handles, labels, loc="upper left", ncols=columns, frameon=False, fontsize=9
         )
+        legend.set_in_layout(False)
         figure.draw_without_rendering()
         box, frame = legend.get_window_extent(), axes.get_window_extent()
         if box.width <= frame.width:

@@ -50,7 +50,9 @@ def test_policies_do_what_they_say(comparison, panel) -> None:
             seeded, _ = consume(model, [known], start)
             _, before = consume(model, [known[:-1]], start)
             _, earlier = consume(model, [known[:-4]], start)
-            reset, _ = consume(model, [known[-1:]], reset_core_state(model.architecture, before, start))
+            reset, _ = consume(
+                model, [known[-1:]], reset_core_state(model.architecture, before, start)
+            )
             window, _ = consume(
                 model, [known[-4:]], reset_core_state(model.architecture, earlier, start)
             )

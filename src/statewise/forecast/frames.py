@@ -121,13 +121,13 @@ def _check_columns(data: nw.DataFrame[Any], columns: Columns, choosable: bool) -
     for argument, name in names.items():
         if name is None or name in data.columns:
             continue
-        hint = suggest(name, data.columns) or "."
         if not choosable:
-            hint += " Name the columns as they were in the history"
-        elif argument == "id_col":
-            hint += " Name it with id_col=; a frame of one series takes id_col=None"
+            hint = f"{suggest(name, data.columns) or ';'} name the columns as the history does"
         else:
-            hint += f" Name it with {argument}="
+            near = suggest(name, data.columns, f"{argument}=")
+            hint = near or f"; name it with {argument}="
+            if argument == "id_col":
+                hint += " A frame of one series without such a column takes id_col=None"
         raise DataError(f"there is no column {name!r} among {', '.join(data.columns)}{hint}")
 
 
