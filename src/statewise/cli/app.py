@@ -70,6 +70,10 @@ def forecast(
         str | None,
         typer.Option(help="folder to write the model, state, forecast, picture and report to"),
     ] = None,
+    plot: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="series to draw, may be repeated; the first 12 by default"),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Compare ways to handle the state, then forecast."""
@@ -93,6 +97,7 @@ def forecast(
             level,
             missing,
             out,
+            plot or [],
             json,
         )
     )

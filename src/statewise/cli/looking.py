@@ -215,7 +215,7 @@ def _one_series(
     model: Any, frame: Any, reading: Reading
 ) -> tuple[list[str], list[str], np.ndarray, State | None]:
     """Labels, what it is called, values (T, 1), and the state before it where it is known."""
-    from statewise.forecast.calendar import show
+    from statewise.forecast.calendar import format_time
     from statewise.forecast.frames import read
     from statewise.forecast.sources import guess
 
@@ -234,7 +234,7 @@ def _one_series(
         hint = suggestion(name, ids) or "."
         raise DataError(f"there is no series {name!r} among {len(ids)}{hint}")
     chosen = ids[name]
-    labels = [show(time) for time in chosen.times]
+    labels = [format_time(time) for time in chosen.times]
     called = columns.target if len(ids) == 1 else f"{columns.target} of {name}"
     start = None if own is None else _start(model, chosen.id, chosen.values)
     return labels, [called], chosen.values[:, None], start
@@ -242,7 +242,7 @@ def _one_series(
 
 def _start(forecaster: Forecaster, key: Any, values: np.ndarray) -> State:
     """The state before a series: with its own mean and scale, those learned where it is known."""
-    from statewise.forecast.prepared import prepare
+    from statewise.forecast.core import prepare
     from statewise.transforms import Standardize
 
     assert forecaster.model is not None
