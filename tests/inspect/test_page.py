@@ -24,6 +24,7 @@ import statewise as sw
 from statewise import inspect
 from statewise.inspect.losses import next_loss
 from statewise.inspect.page import html, module, payload
+from statewise.inspect.page.layers import describe_part
 from statewise.inspect.page.packing import packed, unpacked
 
 MARKUP = "</script><img src=x onerror=\"document.title='taken'\"><!--\u2028"
@@ -110,7 +111,8 @@ def test_the_payload_is_the_trace(trace: inspect.Trace) -> None:
     assert found["resets"] == [70]
     assert found["unit"] == {"name": "0.c", "unit": 3}
     lstm, gru = found["layers"]
-    assert (lstm["cell"], lstm["label"], lstm["units"]) == ("LSTM", "LSTM(6)", 6)
+    assert (lstm["cell"], lstm["label"]) == ("LSTM", "LSTM(6)")
+    assert lstm["groups"] == [["i", "f", "g", "o", "c", "h"]]
     assert (gru["names"], gru["reset"]) == (["r", "z", "n", "h"], "after")
     held = {name: unpacked(one)[:, 0] for name, one in found["before"].items()}
     assert set(held) == set(found["initial"]) == {"0.c", "0.h", "1.h"}
@@ -121,6 +123,21 @@ def test_the_payload_is_the_trace(trace: inspect.Trace) -> None:
     loss = unpacked(found["loss"]["values"])[0]
     assert np.isnan(loss[0])
     np.testing.assert_allclose(loss[1:], each, rtol=1e-3, atol=1e-11)
+
+
+def test_a_layer_is_described_with_its_options() -> None:
+    described = {
+        "LSTM(64, projection=16)": sw.LSTM(64, projection=16),
+        'GRU(32, reset="before")': sw.GRU(32, reset="before"),
+        "Residual(GRU(32))": sw.Residual(sw.GRU(32)),
+        "Zoneout(LSTM(8, forget_bias=Chrono(50)), rate=0.3)": sw.Zoneout(
+            sw.LSTM(8, forget_bias=sw.Chrono(50)), 0.3
+        ),
+        "Dropout(0.5)": sw.Dropout(0.5),
+        "LayerNorm": sw.LayerNorm(),
+    }
+    for text, cell in described.items():
+        assert describe_part(cell) == text
 
 
 def test_a_part_of_it(trace: inspect.Trace) -> None:
@@ -476,4 +493,41 @@ def test_a_series_has_its_curve_and_labels(tmp_path: Path) -> None:
         assert page.gates()["input"] == three_digits(float(x[0, 8, 0]))
         assert "day 7 <b> to day 8 <b>" in window.find_element(By.CLASS_NAME, "found").text
         assert faint(window) == []
+        assert complaints(window) == []
+
+
+def test_a_projection_is_shown_by_itself(tmp_path: Path) -> None:
+    """Unit 1 of h is no unit 1 of c: gates, player and horizon keep them apart."""
+    model = model_of(
+        sw.Architecture(sw.Vector(1), [sw.LSTM(6, projection=2), sw.GRU(3)], sw.Linear(1))
+    )
+    x = np.sin(np.arange(60, dtype=np.float32) / 3)[None, :, None]
+    trace = inspect.record(model, x, names="*")
+    horizon = {**horizon_of(6), "units": list(range(6))}
+    trace.save_html(tmp_path / "projected.html", unit=("0.c", 1), horizon=horizon)
+    with chromium() as window:
+        window.set_script_timeout(20)
+        window.get((tmp_path / "projected.html").as_uri())
+        page = Reader(window)
+        page.until(lambda: len(window.find_elements(By.CSS_SELECTOR, ".main-svg")) > 4)
+        assert "LSTM(6, projection=2) → GRU(3)" in window.find_element(By.TAG_NAME, "header").text
+        shown = [
+            (("0.c", 1), set("ifgoc"), "h has units of its own: choose", "unit 1 for"),
+            (("0.h", 1), set("h"), "i, f, g, o and c have units of their own: choose", ""),
+            (("1.h", 1), set("rznh"), "", ""),
+        ]
+        for (name, unit), values, note, horizon_note in shown:
+            page.choose(name, unit)
+            assert page.gates().keys() - {"input", "surprise"} == values
+            assert page.now[1] == three_digits(trace[name][0, page.now[0], unit])
+            noted = window.find_element(By.CSS_SELECTOR, ".gates .keys").text
+            assert noted.startswith(note)
+            assert bool(noted) == bool(note)
+            said = window.find_element(By.CSS_SELECTOR, ".horizon > p:last-child").text
+            assert ("unit 1 for" in said) == bool(horizon_note)
+            parts = page.ask(
+                "return [...document.querySelectorAll('.player-values [data-part]')].map("
+                "(one) => one.dataset.part)"
+            )
+            assert set(parts) == (set() if name == "1.h" else values)
         assert complaints(window) == []

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from statewise.arrays import to_numpy
-from statewise.cells import GRU, LSTM, Elman, Residual
 from statewise.errors import InputError
 from statewise.inspect.losses import next_loss
+from statewise.inspect.page.layers import describe_layers
 from statewise.inspect.page.packing import packed
-from statewise.inspect.subject import cell_of, innermost, memory, telling
+from statewise.inspect.subject import memory, telling
 from statewise.inspect.trace import Trace
 
 LARGEST = 48 * 2**20
@@ -66,7 +66,7 @@ def payload(
         "first": called,
         "total": total,
         "labels": _labels(trace, row, start, stop, called),
-        "layers": _layers(trace, values),
+        "layers": describe_layers(trace),
         "values": {name: packed(value) for name, value in values.items()},
         "before": {name: packed(value) for name, value in before.items()},
         "initial": {name: packed(value) for name, value in _initial(trace).items()},
@@ -120,45 +120,6 @@ def _labels(trace: Trace, row: int, start: int, stop: int, called: int) -> list[
     if trace.inputs.ndim == 2:
         return [str(token) for token in trace.inputs[row, start:stop]]
     return [str(called + k) for k in range(stop - start)]
-
-
-def _layers(trace: Trace, values: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
-    """What is shown of each layer; a trace that was read from a file does not know its cells."""
-    names: dict[str, list[str]] = {}
-    for name in values:
-        index, _, own = name.partition(".")
-        names.setdefault(index, []).append(own)
-    layers = []
-    for index, listed in names.items():
-        cell = cell_of(trace.model, index)
-        inner = innermost(cell)
-        layers.append(
-            {
-                "index": int(index) if index.isdigit() else index,
-                "cell": type(inner).__name__ if cell is not None else None,
-                "label": f"layer {index}" if cell is None else _label(cell),
-                "units": max(len(values[f"{index}.{name}"]) for name in listed),
-                "names": listed,
-                "reset": getattr(inner, "reset", None),
-                "activation": _usual(cell),
-            }
-        )
-    return layers
-
-
-def _usual(cell: Any) -> str | None:
-    """The activation of a cell of the usual equations, of which a diagram is true; else None."""
-    while type(cell) is Residual:
-        cell = cell.inner
-    special = ("peepholes", "coupled", "layer_norm", "projection")
-    if type(cell) not in (LSTM, GRU, Elman) or any(getattr(cell, one, False) for one in special):
-        return None
-    return str(cell.activation)
-
-
-def _label(cell: Any) -> str:
-    inside = _label(cell.inner) if hasattr(cell, "inner") else getattr(cell, "units", None)
-    return type(cell).__name__ + ("" if inside is None else f"({inside})")
 
 
 def _fields(trace: Trace) -> list[str]:

@@ -4,6 +4,7 @@ const WORDS_OF_CURVES = { actual: "as it is", claimed: "as the gates claim" };
 
 class HorizonView {
   constructor(recording) {
+    this.recording = recording;
     this.horizon = recording.horizon;
     this.plot = new Plot({ label: "What is left of a nudge, by steps since" });
     this.note = make("p", { class: "keys" });
@@ -43,7 +44,9 @@ class HorizonView {
   /** Of the whole, and of the unit that is looked at where it is among those nudged. */
   say(name, unit) {
     const { steps, units, curves } = this.horizon, lags = curves.actual.length - 1;
-    const index = name.split(".")[0] === this.horizon.name.split(".")[0] ? units.indexOf(unit) : -1;
+    const layer = this.recording.layerOf(name).index;
+    const same = this.recording.companions(name).some((own) => `${layer}.${own}` === this.horizon.name);
+    const index = same ? units.indexOf(unit) : -1;
     const long = (count) => (count > lags ? `more than ${lags}` : String(count));
     const middle = (list) => {
       const sorted = list.toSorted((a, b) => a - b), half = (list.length - 1) / 2;

@@ -35,8 +35,8 @@ class Page {
       this.refresh("size");
     });
     this.watch.observe(this.element);
-    const { unit, step } = this.view;
-    this.player = new Player(player, this.recording, { layer: this.layer(), unit, step, onstep: (now) => this.move(now) });
+    const { name, unit, step } = this.view;
+    this.player = new Player(player, this.recording, { name, unit, step, onstep: (now) => this.move(now) });
   }
 
   header() {
@@ -56,10 +56,6 @@ class Page {
     const values = this.recording.unit(name, unit);
     values.forEach((value, t) => { if (Math.abs(value) > Math.abs(values[step])) step = t; });
     return { step };
-  }
-
-  layer() {
-    return Number(this.view.name.slice(0, this.view.name.indexOf(".")));
   }
 
   /** A new step, and with `extend` a selection up to it. */
@@ -133,7 +129,8 @@ class Page {
     this.widen(changed);
     for (const part of this.parts) part.update(this.view, changed);
     if (["name", "unit", "step"].some((what) => changed.has(what))) {
-      this.player.set({ layer: this.layer(), unit: this.view.unit, step: this.view.step });
+      const { name, unit, step } = this.view;
+      this.player.set({ name, unit, step });
     }
   }
 
@@ -163,7 +160,7 @@ class Toolbar {
     this.page = page;
     this.name = make("select", { "aria-label": "Value", change: () => page.set({ name: this.name.value }) },
       ...recording.layers.map((layer) => make("optgroup", { label: `${layer.index} ${layer.label}` },
-        ...layer.names.map((own) => make("option", { value: `${layer.index}.${own}` }, `${layer.index}.${own}${ROLES[layer.cell]?.[own] ? ` ${ROLES[layer.cell][own]}` : ""}`)))));
+        ...layer.names.map((own) => make("option", { value: `${layer.index}.${own}` }, `${layer.index}.${own} ${roleOf(layer, own)}`.trim())))));
     this.unit = make("input", { type: "number", min: 0, step: 1, "aria-label": "Unit", change: () => page.set({ unit: Math.max(0, Math.floor(Number(this.unit.value)) || 0) }) });
     this.strip = make("canvas", { "aria-hidden": "true" });
     this.slider = make("input", { type: "range", min: 0, max: recording.steps - 1, step: 1, "aria-label": "Step", input: () => page.move(Number(this.slider.value)) });

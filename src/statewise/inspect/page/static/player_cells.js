@@ -73,10 +73,10 @@ const PLAYER_LSTM = {
     { id: "squash", kind: "squash", value: "c", to: "shown", when: [4, 0.2, 0.4] },
     { id: "heard", kind: "caption", when: [0, 0.2, 0.6] },
     { id: "input", kind: "input", when: [0, 0, 0.2] },
-    { id: "f", kind: "gate", label: "forget", value: "f", when: [0, 0.5, 1], about: "sigmoid(W x + R h + b): the share of the old memory that is kept" },
-    { id: "i", kind: "gate", label: "input", value: "i", when: [0, 0.5, 1], about: "sigmoid(W x + R h + b): the share of the candidate that is written" },
+    { id: "f", kind: "gate", label: "forget", value: "f", when: [0, 0.5, 1], about: "GATE(W x + R h + b): the share of the old memory that is kept" },
+    { id: "i", kind: "gate", label: "input", value: "i", when: [0, 0.5, 1], about: "GATE(W x + R h + b): the share of the candidate that is written" },
     { id: "g", kind: "tank", label: "candidate", scale: "outer", value: "g", when: [0, 0.5, 1], about: "ACT(W x + R h + b): what could be written" },
-    { id: "o", kind: "gate", label: "output", value: "o", when: [0, 0.5, 1], about: "sigmoid(W x + R h + b): the share of the memory that is shown" },
+    { id: "o", kind: "gate", label: "output", value: "o", when: [0, 0.5, 1], about: "GATE(W x + R h + b): the share of the memory that is shown" },
     { id: "kept", kind: "note", label: "kept", value: "kept", when: [1, 0.6, 1] },
     { id: "written", kind: "note", label: "written", value: "written", when: [2, 0.6, 1] },
     { id: "shown", kind: "note", label: "ACT(c)", value: "shown", when: [4, 0.4, 0.6] },
@@ -168,8 +168,8 @@ function playerGRU(reset) {
       { id: "nTimes", kind: "operator", sign: "×", share: "rest", when: [3, 0, 0.45] },
       { id: "plus", kind: "operator", sign: "+", when: [4, 0, 0.3] },
       { id: "input", kind: "input", when: [0, 0, 0.2] },
-      { id: "r", kind: "gate", label: "reset", value: "r", when: [0, 0.5, 1], about: "sigmoid(W x + R h + b): the share of the old values that the candidate hears" },
-      { id: "z", kind: "gate", label: "update", value: "z", when: [0, 0.5, 1], about: "sigmoid(W x + R h + b): the share of the old value that is kept" },
+      { id: "r", kind: "gate", label: "reset", value: "r", when: [0, 0.5, 1], about: "GATE(W x + R h + b): the share of the old values that the candidate hears" },
+      { id: "z", kind: "gate", label: "update", value: "z", when: [0, 0.5, 1], about: "GATE(W x + R h + b): the share of the old value that is kept" },
       { id: "n", kind: "tank", label: "candidate", value: "n", when: [1, 0.5, 1], about: after ? "ACT(W x + b + r (R h + m))" : "ACT(W x + b + R (r h))" },
       { id: "kept", kind: "note", label: "kept", value: "kept", when: [2, 0.6, 1] },
       { id: "rest", kind: "note", label: "1 − z", value: "rest", when: [3, 0, 0.3] },
@@ -261,9 +261,9 @@ const PLAYER_ELMAN = {
   },
 };
 
-/** The diagram of a layer, or null for a cell that has none. */
-function playerCell(layer) {
+/** The diagram of a layer of which these values are shown, or null where there is none. */
+function playerCell(layer, names) {
   const cell = { LSTM: () => PLAYER_LSTM, GRU: () => playerGRU(layer.reset), Elman: () => PLAYER_ELMAN }[layer.cell]?.();
-  const drawn = cell && PLAYER_SQUASH[layer.activation] && cell.names.every((name) => layer.names.includes(name));
+  const drawn = cell && PLAYER_SQUASH[layer.activation] && cell.names.every((name) => names.includes(name));
   return drawn ? cell : null;
 }

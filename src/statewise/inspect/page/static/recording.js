@@ -80,6 +80,26 @@ class Recording {
     return recording;
   }
 
+  /** The layer that a value belongs to. */
+  layerOf(name) {
+    const index = name.slice(0, name.indexOf("."));
+    return this.layers.find((layer) => String(layer.index) === index);
+  }
+
+  /** The values of a layer whose unit k is unit k of this one, as the layer calls them. */
+  companions(name) {
+    const own = name.slice(name.indexOf(".") + 1);
+    return this.layerOf(name).groups.find((group) => group.includes(own));
+  }
+
+  /** A sentence on the other values of the layer, whose unit k is another one; empty without them. */
+  strangers(name) {
+    const group = this.companions(name), others = this.layerOf(name).names.filter((own) => !group.includes(own));
+    if (!others.length) return "";
+    const listed = others.length === 1 ? others[0] : `${others.slice(0, -1).join(", ")} and ${others.at(-1)}`;
+    return `${listed} ${others.length === 1 ? "has units of its own" : "have units of their own"}: choose one above to see it.`;
+  }
+
   /** How many units a name has. */
   width(name) {
     return this.grids[name].rows;
