@@ -24,8 +24,8 @@ import statewise as sw
 from statewise import inspect
 from statewise.inspect.losses import next_loss
 from statewise.inspect.page import html, module, payload
-from statewise.inspect.page.layers import describe_part
 from statewise.inspect.page.packing import packed, unpacked
+from statewise.spec import format_spec
 
 MARKUP = "</script><img src=x onerror=\"document.title='taken'\"><!--\u2028"
 LETTERS = sorted(set("abcdef \n\t'=()" + MARKUP))
@@ -137,7 +137,7 @@ def test_a_layer_is_described_with_its_options() -> None:
         "LayerNorm": sw.LayerNorm(),
     }
     for text, cell in described.items():
-        assert describe_part(cell) == text
+        assert format_spec(cell) == text
 
 
 def test_a_part_of_it(trace: inspect.Trace) -> None:

@@ -12,8 +12,8 @@ from tests.conformance.zoo import weights
 import statewise as sw
 from statewise import inspect
 from statewise.inspect.page import payload
-from statewise.inspect.page.layers import describe_part
-from statewise.inspect.unit_groups import find_companions
+from statewise.inspect.unit_groups import find_companions, value_shapes
+from statewise.spec import format_spec
 
 
 def record(cell: sw.Cell) -> inspect.Trace:
@@ -64,9 +64,7 @@ GROUPS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("cell", "groups"), GROUPS, ids=[describe_part(cell) for cell, _ in GROUPS]
-)
+@pytest.mark.parametrize(("cell", "groups"), GROUPS, ids=[format_spec(c) for c, _ in GROUPS])
 def test_only_values_of_the_same_units_are_side_by_side(
     cell: sw.Cell, groups: list[str], tmp_path: Path
 ) -> None:
@@ -76,7 +74,9 @@ def test_only_values_of_the_same_units_are_side_by_side(
     assert sorted(own for group in layer["groups"] for own in group) == sorted(layer["names"])
     for group in groups:
         names = [f"0.{own}" for own in group.split()]
-        assert all(find_companions(trace, name) == names for name in names)
+        assert all(
+            find_companions(name, value_shapes(trace), trace.model) == names for name in names
+        )
     trace.save(tmp_path / "trace.safetensors")  # without the model only lengths are known
     (layer,) = payload(inspect.Trace.load(tmp_path / "trace.safetensors"))["layers"]
     for group in layer["groups"]:

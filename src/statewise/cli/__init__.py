@@ -7,6 +7,7 @@ import warnings
 from typing import Any
 
 from statewise.errors import StatewiseError, StatewiseWarning
+from statewise.progress import Progress
 
 
 def main() -> None:
@@ -16,6 +17,7 @@ def main() -> None:
     from statewise.cli.app import command
 
     warnings.showwarning = _show  # type: ignore[assignment]
+    Progress.everywhere = True
     try:
         status = command().main(prog_name="statewise", standalone_mode=False)
     except (KeyboardInterrupt, Abort):

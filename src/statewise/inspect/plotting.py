@@ -11,7 +11,7 @@ from statewise.cells import GRU, LSTM
 from statewise.errors import InputError
 from statewise.inspect.canvas import INK, LINE, SOFT, figure_of, saved, titled
 from statewise.inspect.subject import cell_of, innermost, memory, suggestion, telling
-from statewise.inspect.unit_groups import find_companions
+from statewise.inspect.unit_groups import find_companions, value_shapes
 
 if TYPE_CHECKING:
     from statewise.inspect.trace import Trace
@@ -79,7 +79,7 @@ def _heat(trace: Trace, name: str, values: np.ndarray, start: int) -> Any:
 def _gates(trace: Trace, name: str, unit: int, row: int, span: tuple[int, int]) -> Any:
     layer = name.partition(".")[0]
     start, stop = span
-    known = find_companions(trace, name)
+    known = find_companions(name, value_shapes(trace), trace.model)
     curve = trace.inputs[row, start:stop] if trace.inputs.ndim == 3 else None
     count = len(known) + (curve is not None)
     figure = figure_of(min(16.0, max(7.0, (stop - start) / 9)), 0.9 + 0.85 * count)

@@ -3,33 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from statewise.inspect.subject import cell_of
 from statewise.inspect.trace import Trace
 from statewise.spec import kind
 
-
-def find_companions(trace: Trace, name: str) -> list[str]:
-    """The values of a trace whose unit k is unit k of this one, itself among them."""
-    layer = name.partition(".")[0]
-    shapes = layer_shapes(trace)[layer]
-    groups = group_values(cell_of(trace.model, layer), shapes)
-    return next(
-        [f"{layer}.{own}" for own in group] for group in groups if name.partition(".")[2] in group
-    )
+Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
+"""The shape of each value at one row and step."""
 
 
-def layer_shapes(trace: Trace) -> dict[str, dict[str, tuple[int, ...]]]:
-    """By layer, and by name within the layer: the shape of each value at one row and step."""
-    shapes: dict[str, dict[str, tuple[int, ...]]] = {}
-    for name, values in trace.items():
+def find_companions(name: str, shapes: Shapes, model: Any) -> list[str]:
+    """The values whose unit k is unit k of this one, itself among them.
+
+    Arguments:
+        name: of a value, such as ``"0.c"``.
+        shapes: of all values that are known, by such names.
+        model: that they belong to; None where it is not known.
+    """
+    layer, _, own = name.partition(".")
+    groups = group_values(cell_of(model, layer), split_layers(shapes)[layer])
+    return [f"{layer}.{one}" for group in groups if own in group for one in group]
+
+
+def value_shapes(trace: Trace) -> dict[str, tuple[int, ...]]:
+    """The shape of each value of a trace at one row and step."""
+    return {name: values.shape[2:] for name, values in trace.items()}
+
+
+def split_layers(shapes: Shapes) -> dict[str, dict[str, tuple[int, ...]]]:
+    """The shapes by layer, and by the name that the layer gives to the value."""
+    layers: dict[str, dict[str, tuple[int, ...]]] = {}
+    for name, shape in shapes.items():
         layer, _, own = name.partition(".")
-        shapes.setdefault(layer, {})[own] = values.shape[2:]
-    return shapes
+        layers.setdefault(layer, {})[own] = shape
+    return layers
 
 
-def group_values(cell: Any, shapes: Mapping[str, tuple[int, ...]]) -> list[list[str]]:
+def group_values(cell: Any, shapes: Shapes) -> list[list[str]]:
     """The values of a layer in groups: unit k of one is unit k of all others in its group.
 
     Values of one direction and one length are a group, so that a projected LSTM has its gates and
@@ -38,7 +49,7 @@ def group_values(cell: Any, shapes: Mapping[str, tuple[int, ...]]) -> list[list[
 
     Arguments:
         cell: of the layer; None where it is not known.
-        shapes: of the values at one row and step, by their name within the layer.
+        shapes: of its values, by the names that the layer gives them.
     """
     inner = unwrap(cell)
     is_own = inner is not None and ":" in kind(type(inner))
@@ -51,7 +62,7 @@ def group_values(cell: Any, shapes: Mapping[str, tuple[int, ...]]) -> list[list[
 
 
 def unwrap(cell: Any) -> Any:
-    """A cell without what is wrapped around it, one that reads in both directions included."""
+    """A cell without what is wrapped around it, also one that reads in both directions."""
     while hasattr(cell, "inner"):
         cell = cell.inner
     return cell

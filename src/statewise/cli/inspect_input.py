@@ -1,4 +1,4 @@
-"""What ``statewise inspect`` looks at: a model with a stretch of a text or a series, from files"""
+"""The input of ``statewise inspect``: a model, and a part of a text or series, from files"""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 
 from statewise import checkpoint
 from statewise.architecture import Tokens
-from statewise.errors import DataError, FileError, InputError, MissingExtraError
+from statewise.errors import DataError, FileError, InputError
+from statewise.extras import require
 from statewise.inspect.recording import executor_of
 from statewise.inspect.subject import suggestion
 from statewise.runtime import load as load_model
@@ -22,23 +23,24 @@ if TYPE_CHECKING:
     from statewise.text import TextModel
 
 EXACT = 200_000
-"""So many steps before the stretch are read to know the state there; some seconds at most."""
+"""How many steps before the window are read at most, so that its first state is exact."""
 SEED = 5_000
-"""Of more steps than that, so many last ones are."""
+"""How many steps before the window are read where there are more than that."""
+_EXACT_NOTE = "The state before step {:,} is exact: everything before it was read."
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """What is looked at.
+class Window:
+    """The part of a text or a series that is shown, and the model that reads it.
 
     Arguments:
-        model: what runs, a model of text or one of numbers.
+        model: a model of text, or one of numbers.
         data: what it reads: a text, or (1, T, features).
         before: the state before the first step; None for the initial one.
-        first, steps, total: where it begins, how many steps it has, and of how many.
+        first, steps, total: the first step, how many steps, and how many the whole input has.
         labels: of the steps of a series.
-        curves: what the features of a series are called.
-        notes: sentences about how the state before was come by.
+        curves: names of the features of a series.
+        notes: sentences on how the state before the first step was computed.
     """
 
     model: Any
@@ -53,16 +55,16 @@ class Stretch:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """Which stretch of the input is meant, and how it is read.
+class WindowOptions:
+    """Which part of the input is shown, and how the input is read.
 
     Arguments:
-        first: the step to begin with.
-        steps: how many.
+        first: the first step.
+        steps: how many steps.
         unknown: what to do with characters that the vocabulary lacks.
         time, value, id: columns of a series.
         series: which of several series.
-        missing: what to do about gaps in a series.
+        missing: what to do with missing values of a series.
     """
 
     first: int = 0
@@ -75,134 +77,132 @@ class Reading:
     missing: str = "error"
 
 
-def stretch(model: str, source: str, reading: Reading) -> Stretch:
-    """The model and the part of its input that are meant.
+def read_window(model: str, source: str, options: WindowOptions) -> Window:
+    """Open a model, and read the part of an input that is shown.
 
     Raises:
-        FileError: no model there. DataError: no input that it reads. InputError: no such steps.
+        FileError: no model. DataError: no input that the model can read. InputError: no such steps.
     """
-    if reading.first < 0 or reading.steps < 1:
-        raise InputError(
-            f"--from is at least 0 and --steps at least 1, got {reading.first} and {reading.steps}"
-        )
-    opened, kind = _opened(model)
+    if options.first < 0:
+        raise InputError(f"--from must be at least 0, got {options.first}")
+    if options.steps < 1:
+        raise InputError(f"--steps must be at least 1, got {options.steps}")
+    opened, kind = _open_model(model)
     if kind == "text":
-        return _of_text(opened, source, reading)
+        return _read_text_window(opened, source, options)
     if isinstance(opened.architecture.inputs, Tokens):
         raise FileError(
-            f"{model} reads tokens and does not say which text they stand for; only a model of "
-            "text, as text train makes it, can be looked into with a file"
+            f"{model} reads tokens, but has no vocabulary to turn a text into tokens; give a model "
+            "that statewise text train wrote"
         )
-    return _of_series(opened, source, reading)
+    return _read_series_window(opened, source, options)
 
 
-def _opened(name: str) -> tuple[Any, str]:
+def _open_model(name: str) -> tuple[Any, str]:
     path = Path(name)
     file = path / "model.safetensors" if path.is_dir() else path
     if not file.is_file():
-        what = "holds no model.safetensors" if path.is_dir() else "is not there"
-        raise FileError(f"{name} {what}; name the folder or the .safetensors file of a model")
+        what = "has no model.safetensors in it" if path.is_dir() else "does not exist"
+        raise FileError(f"{name} {what}; give the folder or the .safetensors file of a model")
     written = checkpoint.read_metadata(file, KIND)
     if "text" in written:
         from statewise.text import TextModel
 
         return TextModel.load(path), "text"
     if "forecaster" in written and path.is_dir():
-        _need_pandas(name)
+        _require_pandas(name)
         from statewise.forecast import Forecaster
 
         return Forecaster.load(path), "forecaster"
     return load_model(file), "plain"
 
 
-def _window(source: str, total: int, reading: Reading) -> tuple[int, int]:
-    if reading.first >= total:
+def _bounds(source: str, total: int, options: WindowOptions) -> tuple[int, int]:
+    if options.first >= total:
         raise InputError(
-            f"{source} has {total:,} steps, so --from is at most {total - 1}, got {reading.first}"
+            f"{source} has {total:,} steps, so --from is at most {total - 1}, got {options.first}"
         )
-    return reading.first, min(total, reading.first + reading.steps)
+    return options.first, min(total, options.first + options.steps)
 
 
 # Texts
 
 
-def _of_text(model: TextModel, source: str, reading: Reading) -> Stretch:
+def _read_text_window(model: TextModel, source: str, options: WindowOptions) -> Window:
     from statewise.text.corpus import read_text
 
     text = read_text(source)
     if not text:
-        raise DataError(f"{source} is empty; give a file that holds some text")
+        raise DataError(f"{source} is empty; give a file with some text in it")
     if model.level == "byte":
-        return _of_bytes(model, text, source, reading)
-    start, stop = _window(source, len(text), reading)
-    before, notes = _read_before(model, text[max(0, start - _reach(start)) : start], start, reading)
-    return Stretch(model, text[start:stop], before, start, stop - start, len(text), notes=notes)
+        return _read_byte_window(model, text, source, options)
+    start, stop = _bounds(source, len(text), options)
+    read = text[max(0, start - _count_read(start)) : start]
+    before, notes = _read_before(model, read, start, options)
+    return Window(model, text[start:stop], before, start, stop - start, len(text), notes=notes)
 
 
-def _of_bytes(model: TextModel, text: str, source: str, reading: Reading) -> Stretch:
-    """As of characters, except that a stretch begins and ends with whole ones."""
+def _read_byte_window(model: TextModel, text: str, source: str, options: WindowOptions) -> Window:
+    """The window of a model of bytes, moved so that it begins and ends with whole characters."""
     data = text.encode()
-    start, stop = (_whole(data, end) for end in _window(source, len(data), reading))
+    start, stop = (_next_character(data, end) for end in _bounds(source, len(data), options))
     stop = stop if stop > start else len(data)
-    read = data[_whole(data, max(0, start - _reach(start))) : start].decode()
-    before, notes = _read_before(model, read, start, reading)
-    return Stretch(
+    read = data[_next_character(data, max(0, start - _count_read(start))) : start].decode()
+    before, notes = _read_before(model, read, start, options)
+    return Window(
         model, data[start:stop].decode(), before, start, stop - start, len(data), notes=notes
     )
 
 
-def _whole(data: bytes, place: int) -> int:
+def _next_character(data: bytes, place: int) -> int:
     """The first place from here on at which a character begins."""
     while place < len(data) and data[place] & 0xC0 == 0x80:
         place += 1
     return place
 
 
-def _reach(start: int) -> int:
+def _count_read(start: int) -> int:
     return start if start <= EXACT else SEED
 
 
 def _read_before(
-    model: TextModel, text: str, start: int, reading: Reading
+    model: TextModel, text: str, start: int, options: WindowOptions
 ) -> tuple[State | None, list[str]]:
     if not text:
         return None, []
-    state = model.read(text, unknown=cast("Any", reading.unknown))
-    return state, [_said(start)]
-
-
-def _said(start: int) -> str:
+    state = model.read(text, unknown=cast("Any", options.unknown))
     if start <= EXACT:
-        return f"The state before step {start:,} is exact: all that precedes was read."
-    return (
-        f"The state before step {start:,} comes of the {SEED:,} steps before it, read from the "
-        "initial state; what is older is not in it."
+        return state, [_EXACT_NOTE.format(start)]
+    note = (
+        f"The state before step {start:,} comes from the {SEED:,} steps before it, read from the "
+        "initial state; it holds nothing of older steps."
     )
+    return state, [note]
 
 
 # Series
 
 
-def _of_series(model: Any, source: str, reading: Reading) -> Stretch:
-    _need_pandas(source)
+def _read_series_window(model: Any, source: str, options: WindowOptions) -> Window:
+    _require_pandas(source)
     from statewise.forecast.sources import load
 
     frame = load(source)
     features = model.architecture.inputs.features
     if features > 1:
-        labels, curves, values = _features(frame, source, features, reading)
+        labels, curves, values = _read_columns(frame, source, features, options)
         start: State | None = None
     else:
-        labels, curves, values, start = _one_series(model, frame, reading)
+        labels, curves, values, start = _read_one_series(model, frame, options)
     runner = getattr(model, "model", model)  # a forecaster has one
-    first, stop = _window(source, len(values), reading)
+    first, stop = _bounds(source, len(values), options)
     x = values[None].astype(executor_of(runner).dtype)  # (1, T, features)
     notes = []
     if first:
         state = runner.initial_state(1) if start is None else start
         _, start = runner(x[:, :first], state)
-        notes = [f"The state before step {first:,} is exact: all that precedes was read."]
-    return Stretch(
+        notes = [_EXACT_NOTE.format(first)]
+    return Window(
         runner,
         x[:, first:stop],
         start,
@@ -215,37 +215,37 @@ def _of_series(model: Any, source: str, reading: Reading) -> Stretch:
     )
 
 
-def _one_series(
-    model: Any, frame: Any, reading: Reading
+def _read_one_series(
+    model: Any, frame: Any, options: WindowOptions
 ) -> tuple[list[str], list[str], np.ndarray, State | None]:
-    """Labels, what it is called, values (T, 1), and the state before it where it is known."""
+    """Labels, its name, values (T, 1), and the state before it where a forecaster has one."""
     from statewise.forecast.calendar import show
     from statewise.forecast.frames import read
     from statewise.forecast.sources import guess
 
     own = getattr(model, "columns", None)
-    given = [reading.id, reading.time, reading.value]
+    given = [options.id, options.time, options.value]
     if own is not None:
         known = [own.id, own.time, own.target]
         given = [
             one or (k if k in frame.columns else None) for one, k in zip(given, known, strict=True)
         ]
     columns = guess(frame, *given)
-    panel = read(frame, columns, cast("Any", reading.missing))
+    panel = read(frame, columns, cast("Any", options.missing))
     ids = {str(one.id): one for one in panel.series}
-    name = next(iter(ids)) if reading.series is None else reading.series
+    name = next(iter(ids)) if options.series is None else options.series
     if name not in ids:
         hint = suggestion(name, ids) or "."
         raise DataError(f"there is no series {name!r} among {len(ids)}{hint}")
     chosen = ids[name]
     labels = [show(time) for time in chosen.times]
     called = columns.target if len(ids) == 1 else f"{columns.target} of {name}"
-    start = None if own is None else _start(model, chosen.id, chosen.values)
+    start = None if own is None else _initial_state(model, chosen.id, chosen.values)
     return labels, [called], chosen.values[:, None], start
 
 
-def _start(forecaster: Forecaster, key: Any, values: np.ndarray) -> State:
-    """The state before a series: with its own mean and scale, those learned where it is known."""
+def _initial_state(forecaster: Forecaster, key: Any, values: np.ndarray) -> State:
+    """The state before a series, with the mean and scale of training if it was in training."""
     from statewise.forecast.prepared import prepare
     from statewise.transforms import Standardize
 
@@ -265,33 +265,34 @@ def _start(forecaster: Forecaster, key: Any, values: np.ndarray) -> State:
     return start.replace({name: track.state[name] for name in scaling})
 
 
-def _features(
-    frame: Any, source: str, count: int, reading: Reading
+def _read_columns(
+    frame: Any, source: str, count: int, options: WindowOptions
 ) -> tuple[list[str], list[str], np.ndarray]:
     """Labels, the columns of numbers, and their values (T, count)."""
     numbers = [
         str(name)
         for name in frame.columns
-        if np.asarray(frame[name]).dtype.kind in "iuf" and name not in (reading.time, reading.id)
+        if np.asarray(frame[name]).dtype.kind in "iuf" and name not in (options.time, options.id)
     ]
     if len(numbers) != count:
+        listed = f"{len(numbers)}: {', '.join(numbers)}" if numbers else "none"
         raise DataError(
-            f"the model reads {count} numbers a step, and {source} has {len(numbers)} columns of "
-            f"numbers: {', '.join(numbers) or 'none'}"
+            f"the model reads {count} columns of numbers, and {source} has {listed}; remove "
+            "columns that are not inputs, and name columns of times and ids by --time and --id"
         )
     values = frame[numbers].to_numpy(float)
     if not np.isfinite(values).all():
         row, column = np.argwhere(~np.isfinite(values))[0]
-        raise DataError(f"{source} has no number in column {numbers[column]!r} of row {row}")
+        raise DataError(
+            f"{source} has no number in column {numbers[column]!r} of row {row}; fill it in "
+            "(--missing is for series of one value a step)"
+        )
     others = [name for name in frame.columns if str(name) not in numbers]
-    times = reading.time or (others[0] if others else None)
+    times = options.time or (others[0] if others else None)
     labels = [str(row) for row in range(len(values))] if times is None else map(str, frame[times])
     return list(labels), numbers, values
 
 
-def _need_pandas(source: str) -> None:
-    try:
-        import narwhals  # noqa: F401
-        import pandas  # noqa: F401
-    except ImportError:
-        raise MissingExtraError("pandas", "forecast", f"reading {source}") from None
+def _require_pandas(source: str) -> None:
+    for module in ("narwhals", "pandas"):
+        require(module, "forecast", f"reading {source}")
