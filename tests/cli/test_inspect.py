@@ -14,8 +14,8 @@ from tests.conformance.zoo import weights
 
 import statewise as sw
 from statewise import inspect
-from statewise.cli import looking, main
-from statewise.cli.looking import Reading, stretch
+from statewise.cli import inspect_input, main
+from statewise.cli.inspect_input import WindowOptions, read_window
 from statewise.forecast.sources import load
 from statewise.inspect.page.packing import unpacked
 
@@ -26,7 +26,7 @@ Run = Callable[..., str]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """Models of text, of a series and of two numbers a step, with what they read."""
-    place = tmp_path_factory.mktemp("looking")
+    place = tmp_path_factory.mktemp("inspect")
     for level in ("char", "byte"):
         model = sw.TextModel([sw.LSTM(6), sw.GRU(4)], width=4, level=level)
         model.fit(SOURCE + "ä€", epochs=1, lanes=4, chunk=20, validation=0)
@@ -108,26 +108,30 @@ def test_a_part_begins_with_the_state_of_what_precedes_it(run: Run, folder: Path
 
 
 def test_far_into_a_text_the_last_steps_before_are_read(folder: Path, monkeypatch) -> None:
-    monkeypatch.setattr(looking, "EXACT", 100)
-    monkeypatch.setattr(looking, "SEED", 30)
+    monkeypatch.setattr(inspect_input, "EXACT", 100)
+    monkeypatch.setattr(inspect_input, "SEED", 30)
     model = sw.TextModel.load(folder / "char")
     for first, read in ((90, SOURCE[:90]), (200, SOURCE[170:200])):
-        look = stretch(str(folder / "char"), str(folder / "some.py"), Reading(first, 10))
-        assert look.before is not None
-        assert look.before.allclose(model.read(read))
-        assert ("is exact" in look.notes[0]) == (first == 90)
-    assert "comes of the 30 steps before it" in look.notes[0]
+        window = read_window(
+            str(folder / "char"), str(folder / "some.py"), WindowOptions(first, 10)
+        )
+        assert window.before is not None
+        assert window.before.allclose(model.read(read))
+        assert ("is exact" in window.notes[0]) == (first == 90)
+    assert "comes from the 30 steps before it" in window.notes[0]
 
 
 def test_bytes_are_cut_between_characters(folder: Path, tmp_path: Path) -> None:
     text = "aä€" * 20
     (tmp_path / "wide.txt").write_text(text)
     for first, whole in ((0, 0), (1, 1), (2, 3), (4, 6), (6, 6)):
-        look = stretch(str(folder / "byte"), str(tmp_path / "wide.txt"), Reading(first, 7))
-        assert (look.first, look.total) == (whole, 120)
-        assert text.encode()[whole:].startswith(look.data.encode())
-        assert 6 <= len(look.data.encode()) <= 9
-        assert look.before is None or look.before.position[0] == whole
+        window = read_window(
+            str(folder / "byte"), str(tmp_path / "wide.txt"), WindowOptions(first, 7)
+        )
+        assert (window.first, window.total) == (whole, 120)
+        assert text.encode()[whole:].startswith(window.data.encode())
+        assert 6 <= len(window.data.encode()) <= 9
+        assert window.before is None or window.before.position[0] == whole
 
 
 def test_a_series_is_above_its_gates(run: Run, folder: Path) -> None:
@@ -147,7 +151,7 @@ def test_a_series_is_above_its_gates(run: Run, folder: Path) -> None:
     last = unpacked(page["values"]["2.c"])[:, -1]
     np.testing.assert_allclose(last, track.state["2.c"][0], rtol=1e-3)
     assert page["loss"]["unit"] == "squared error"
-    assert "Difference, Standardize, LSTM(3): 9 values" in printed
+    assert "Difference, Standardize, LSTM(3): 9 values at each step" in printed
 
 
 def test_numbers_of_several_columns(run: Run) -> None:
@@ -181,25 +185,28 @@ def test_without_torch_the_horizon_is_left_out(run: Run, monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["nowhere", "some.py"], "nowhere is not there"),
-        ([".", "some.py"], "holds no model.safetensors"),
+        (["nowhere", "some.py"], "nowhere does not exist"),
+        ([".", "some.py"], "has no model.safetensors in it"),
         (["char", "nothing.py"], "cannot read nothing.py: No such file"),
         (["char", "empty.txt"], "empty.txt is empty"),
         (["char", "program"], "is no text: it holds zero bytes"),
         (["char", "char"], "Is a directory"),
         (["char", "strange.txt"], r"the vocabulary lacks '\\u2603'|the vocabulary lacks '☃'"),
         (["char", "some.py", "--from", "636"], "has 636 steps, so --from is at most 635, got 636"),
-        (["char", "some.py", "--steps", "0"], "--steps at least 1"),
+        (["char", "some.py", "--steps", "0"], "--steps must be at least 1, got 0"),
         (["char", "some.py", "--names", "0.x"], "nothing in this model is called '0.x'; did you"),
         (["char", "some.py", "--unit", "0.cc.1"], "got '0.cc.1'; did you mean '0.c'"),
-        (["char", "some.py", "--unit", "0.c.6"], "'0.c' has units 0 to 5, got 6"),
+        (["char", "some.py", "--unit", "0.c.6"], "'0.c' has units 0 to 5, got --unit 0.c.6"),
         (["char", "some.py", "--out", "no/page.html"], "there is no folder no"),
         (["sales", "some.py"], "is not a .csv or .parquet file"),
         (["sales", "two.csv", "--value", "upp"], "there is no column 'upp'"),
         (["sales", "shampoo", "--series", "x"], "there is no series 'x' among 1"),
-        (["two.safetensors", "shampoo"], "the model reads 2 numbers a step"),
+        (
+            ["two.safetensors", "shampoo"],
+            "the model reads 2 columns of numbers, and shampoo has 1: ",
+        ),
         (["two.safetensors", "gap.csv"], "has no number in column 'up' of row 1"),
-        (["tokens.safetensors", "some.py"], "does not say which text they stand for"),
+        (["tokens.safetensors", "some.py"], "has no vocabulary to turn a text into tokens"),
         (["some.py", "some.py"], "is not a readable safetensors file"),
     ],
 )
@@ -219,6 +226,6 @@ def test_strange_characters_are_replaced_where_that_is_asked(run: Run) -> None:
 def test_too_much_for_a_page(run: Run, monkeypatch) -> None:
     monkeypatch.setattr("statewise.cli.inspect.LARGEST", 10_000)
     said = run("char", "some.py", status=2)
-    assert "636 steps of 10 values are 33,072 numbers, more than the 10,000" in said
+    assert "636 steps of 10 values are 33,072 numbers, and a page holds at most 10,000" in said
     assert "give --steps 192, or fewer values, such as --names 0.i" in said
     run("char", "some.py", "--steps", 192, "--cards", 0)
