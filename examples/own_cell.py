@@ -1,4 +1,4 @@
-"""A cell of one's own: it trains, carries, saves, loads and is traced with no further work.
+"""A cell of one's own: it trains, carries, saves, loads, is traced and edited with no further work.
 
 Run with ``python examples/own_cell.py``.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 import statewise as sw
-from statewise.types import Array, Fields, Intermediates, Parameters
+from statewise.types import Array, Fields, Parameters
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class Leaky(sw.Cell):
     def parameters(self, inputs: int) -> Mapping[str, sw.Parameter]:
         return {"W": sw.Parameter((self.units, inputs), sw.Glorot())}
 
-    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
-        drive = (x @ p["W"].T).clip(-1, 1)
-        h = (1 - self.leak) * s["h"] + self.leak * drive
-        return h, {"h": h}, {"drive": drive, "h": h}
+    def step(self, p: Parameters, x: Array, s: Fields, capture: sw.Capture) -> tuple[Array, Fields]:
+        drive = capture("drive", (x @ p["W"].T).clip(-1, 1))
+        h = capture("h", (1 - self.leak) * s["h"] + self.leak * drive)
+        return h, {"h": h}
 
 
 torch.manual_seed(0)

@@ -4,7 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from statewise.architecture import Architecture, Linear, Tokens, Vector
-from statewise.cell import Cell, Field, Parameter, Transform
+from statewise.capture import Capture
+from statewise.cell import Cell, Transform
 from statewise.cells import (
     GRU,
     LSTM,
@@ -16,6 +17,7 @@ from statewise.cells import (
     Residual,
     Zoneout,
 )
+from statewise.declarations import Field, Parameter
 from statewise.errors import (
     ArchitectureError,
     CarryError,
@@ -84,6 +86,7 @@ __all__ = [
     "Architecture",
     "ArchitectureError",
     "Bidirectional",
+    "Capture",
     "CarryError",
     "Cell",
     "CellError",

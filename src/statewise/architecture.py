@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from statewise.cell import Cell, Field, Parameter, Transform, check_positive, fields, parameters
+from statewise.cell import Cell, Transform, declared_fields, declared_parameters
+from statewise.declarations import Field, Parameter, check_positive
 from statewise.errors import ArchitectureError
 from statewise.initializers import Normal, Uniform, Zeros
 from statewise.spec import Spec, check_frozen, decode, encode
@@ -136,7 +137,7 @@ class Architecture(Spec):
         for index, cell in enumerate(self.layers):
             try:
                 widths.append(cell.outputs(widths[-1]))
-                fields(cell, widths[-2]), parameters(cell, widths[-2])
+                declared_fields(cell, widths[-2]), declared_parameters(cell, widths[-2])
             except ArchitectureError as error:
                 raise type(error)(f"layer {index}: {error}") from error
         return tuple(widths)
@@ -162,7 +163,7 @@ class Architecture(Spec):
         named = {
             f"{index}.{name}": field
             for index, (cell, width) in enumerate(zip(self.layers, self.widths, strict=False))
-            for name, field in fields(cell, width).items()
+            for name, field in declared_fields(cell, width).items()
         }
         if self.outputs is not None and self.outputs.remember:
             named["outputs.y"] = Field((self.outputs.units,))
@@ -176,7 +177,7 @@ class Architecture(Spec):
             shape = (self.inputs.size, self.inputs.width)
             named["inputs.E"] = Parameter(shape, Normal(1.0))
         for index, (cell, width) in enumerate(zip(self.layers, self.widths, strict=False)):
-            for name, parameter in parameters(cell, width).items():
+            for name, parameter in declared_parameters(cell, width).items():
                 named[f"{index}.{name}"] = parameter
         if self.outputs is not None:
             width = self.widths[-1]

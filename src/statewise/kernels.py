@@ -83,20 +83,8 @@ def report() -> dict[str, Any]:
 
 
 def kernel(cell: Cell) -> str | None:
-    """The name of the kernel that runs this cell with its options, or None.
-
-    A subclass may have other equations, so only the classes themselves count.
-    """
-    if type(cell) is LSTM:
-        plain = (cell.activation, cell.recurrent_activation) == ("tanh", "sigmoid")
-        special = cell.peepholes or cell.coupled or cell.layer_norm or cell.projection
-        return "lstm" if plain and not special else None
-    if type(cell) is GRU:
-        plain = (cell.activation, cell.recurrent_activation) == ("tanh", "sigmoid")
-        return f"gru_{cell.reset}" if plain else None
-    if type(cell) is Elman and cell.activation in ("tanh", "relu"):
-        return f"elman_{cell.activation}"
-    return None
+    """The name of the kernel that runs this cell with its options, or None."""
+    return cell.native_kernel if cell.declares("native_kernel") else None
 
 
 _SAVED = {LSTM: {"i": 0, "f": 1, "g": 2, "o": 3}, GRU: {"r": 1, "z": 2, "n": 0}, Elman: {"a": 0}}
@@ -126,13 +114,13 @@ def stride(name: str, units: int) -> int:
     return int(native().stride(name, units))
 
 
-def layer(cell: Cell, p: Parameters, *, half: bool = False, backward: bool = False) -> Any:
+def layer(cell: Cell, p: Parameters, *, bf16: bool = False, backward: bool = False) -> Any:
     """One layer's weights packed for its kernels, or None where it has none.
 
     Arguments:
         cell: the layer.
         p: its parameters as float32 NumPy arrays.
-        half: keep the weights in bfloat16.
+        bf16: keep the weights in bfloat16.
         backward: pack what gradients need instead of what a forward run needs.
     """
     name = kernel(cell)
@@ -142,7 +130,7 @@ def layer(cell: Cell, p: Parameters, *, half: bool = False, backward: bool = Fal
     m = _plain(p["m"]) if "m" in p else None
     units = weights["R"].shape[1]
     return native().Layer(
-        name, weights["W"].shape[1], units, **weights, m=m, half=half, backward=backward
+        name, weights["W"].shape[1], units, **weights, m=m, half=bf16, backward=backward
     )
 
 
@@ -151,7 +139,7 @@ def program(
     cells: Sequence[Cell],
     params: Mapping[str, Parameters],
     *,
-    half: bool = False,
+    bf16: bool = False,
 ) -> Any:
     """A whole model packed for its kernels, or None where a part of it has none.
 
@@ -159,7 +147,7 @@ def program(
         architecture: the model's.
         cells: its layers as they run outside training.
         params: float32 NumPy arrays by name, by layer.
-        half: keep the weights of recurrent layers and of the output in bfloat16.
+        bf16: keep the weights of recurrent layers and of the output in bfloat16.
     """
     if not available() or not all(_float32(p) for p in params.values()):
         return None
@@ -173,15 +161,15 @@ def program(
     if isinstance(architecture.inputs, Tokens):
         made.set_embedding(_plain(params["inputs"]["E"]))
     for index, (cell, residuals) in enumerate(bare):
-        _add(made, index, cell, residuals, params[str(index)], half)
+        _add(made, index, cell, residuals, params[str(index)], bf16)
     if outputs is not None:
-        made.set_linear(_plain(params["outputs"]["W"]), _plain(params["outputs"]["b"]), half)
+        made.set_linear(_plain(params["outputs"]["W"]), _plain(params["outputs"]["b"]), bf16)
         if outputs.remember:
             made.add_output("outputs.y")
     return made
 
 
-def _add(made: Any, index: int, cell: Cell, residuals: int, p: Parameters, half: bool) -> None:
+def _add(made: Any, index: int, cell: Cell, residuals: int, p: Parameters, bf16: bool) -> None:
     if isinstance(cell, Dropout):
         made.add_identity(residuals)
         made.add_carried(f"{index}.noise")
@@ -192,7 +180,7 @@ def _add(made: Any, index: int, cell: Cell, residuals: int, p: Parameters, half:
         h, c = f"{index}.h", f"{index}.c" if name == "lstm" else None
         weights = [_plain(p[key]) for key in ("W", "R", "b")]
         m = _plain(p["m"]) if "m" in p else None
-        made.add_layer(name, weights[1].shape[1], *weights, m, residuals, half, h, c)
+        made.add_layer(name, weights[1].shape[1], *weights, m, residuals, bf16, h, c)
 
 
 def _unwrapped(cell: Cell) -> tuple[Cell, int]:

@@ -147,8 +147,8 @@ def test_recording_leaves_the_model_as_it_was(model):
     before = vars(model).copy()
     inspect.record(model, X)
     assert vars(model).keys() == before.keys()
-    assert model._executor is before["_executor"]
-    assert type(model._executor.run).__name__ == "LayerByLayer"
+    assert vars(model) == before
+    assert type(model.make_executor().run).__name__ == "LayerByLayer"
 
 
 def test_a_text_is_read_by_the_models_own_vocabulary():

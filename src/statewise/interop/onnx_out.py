@@ -11,8 +11,9 @@ import numpy as np
 from statewise import checkpoint
 from statewise.architecture import Tokens
 from statewise.arrays import to_numpy
-from statewise.cell import Cell, Field, fields
+from statewise.cell import Cell, declared_fields
 from statewise.cells import Bidirectional, Residual
+from statewise.declarations import Field
 from statewise.errors import ConversionError, MissingExtraError
 from statewise.interop.onnx_namespace import astype, concat, where
 from statewise.interop.onnx_symbols import Symbol, Writer
@@ -179,7 +180,7 @@ class _Graph:
         p = own(self.p, str(index))
         if not cell.causal:
             return (*self._both_ways(index, cell, p, x, width, first), {})
-        declared = fields(cell, width)
+        declared = declared_fields(cell, width)
         if not declared and (scan := getattr(cell, "scan", None)) is not None:
             y, _, intermediates = scan(p, x, {})
             return y, {}, intermediates
@@ -204,7 +205,7 @@ class _Graph:
             raise ConversionError(f"{where}: a graph with reset reads forward alone")
         ends: Named = {}
         sides = []
-        declared = fields(cell.inner, width)
+        declared = declared_fields(cell.inner, width)
         for way, back in (("forward", 0), ("backward", 1)):
             mine = own(p, way)
             start = {

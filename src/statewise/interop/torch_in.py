@@ -163,7 +163,7 @@ def _compare(module: Any, model: Any, source: str, last: bool) -> None:
     import torch
 
     off = torch_difference(module, model, last)
-    if not off <= (1e-8 if model._like.dtype == torch.float64 else 1e-5):
+    if not off <= (1e-8 if model.dtype == torch.float64 else 1e-5):
         raise ConversionError(
             f"{source} was taken apart, but its parts in order give something else than its "
             f"forward (largest difference {off:.3g}): forward does more than calling them one "
@@ -183,8 +183,8 @@ def torch_difference(module: Any, model: Any, last: bool | None = None) -> float
         x = torch.randint(inputs.size, (ROWS, STEPS), generator=generator)
     else:
         x = torch.randn(ROWS, STEPS, inputs.features, generator=generator, dtype=torch.float64)
-        x = x.to(model._like.dtype)
-    x = x.to(model._like.device)
+        x = x.to(model.dtype)
+    x = x.to(model.device)
     ends = (False, True) if last is None else (last,)
     training, off = module.training, float("inf")
     module.eval()

@@ -17,7 +17,7 @@ from statewise import kernels
 from statewise.cell import Cell
 from statewise.timeline import Timeline
 from statewise.types import Fields, Intermediates, Parameters
-from statewise.unroll import Fresh
+from statewise.unroll import MakeInitial
 
 
 def runs(cell: Cell, x: Tensor) -> bool:
@@ -32,19 +32,25 @@ def runs(cell: Cell, x: Tensor) -> bool:
 
 
 def whole(
-    cell: Cell, p: Parameters, x: Tensor, s: Fields, when: Timeline, fresh: Fresh, capturing: bool
+    cell: Cell,
+    p: Parameters,
+    x: Tensor,
+    s: Fields,
+    timeline: Timeline,
+    make_initial: MakeInitial,
+    capturing: bool,
 ) -> tuple[Tensor, Fields, Intermediates] | None:
     """A whole call of one layer, see `statewise.unroll.Run`.
 
     None where a gradient of the intermediates may be wanted: the operator has that of its outputs
     alone.
     """
-    start = fresh() if when.reset is not None else {}
+    initial = make_initial() if timeline.reset is not None else {}
     inputs = [x, s["h"], s.get("c"), p["W"], p["R"], p["b"], p.get("m")]
-    inputs += [start.get("h"), start.get("c")]
+    inputs += [initial.get("h"), initial.get("c")]
     tensors = [None if tensor is None else tensor.contiguous() for tensor in inputs]
-    reset = None if when.reset_steps is None else torch.from_numpy(when.reset_steps)
-    lengths = None if when.lengths is None else torch.from_numpy(when.lengths)
+    reset = None if timeline.reset_steps is None else torch.from_numpy(timeline.reset_steps)
+    lengths = None if timeline.lengths is None else torch.from_numpy(timeline.lengths)
     followed = _followed(tensors)
     if capturing and followed:
         return None

@@ -75,7 +75,7 @@ class Served:
         self.holders: list[Session | None] = [None] * capacity
         self.used = np.full(capacity, np.inf)  # Unix time; infinity where nobody is
         self.created = np.zeros(capacity)
-        self.dtype = np.dtype(model._executor.dtype)
+        self.dtype = model.dtype
         inputs = model.architecture.inputs
         self.features = inputs.features if isinstance(inputs, Vector) else None
         self.tokens = None if isinstance(inputs, Vector) else inputs.size
@@ -179,13 +179,13 @@ class Served:
         Raises:
             BadInput: a state that does not fit.
         """
-        if other_weights(state.origin, self.model._origin) is not None:
+        if other_weights(state.origin, self.model.origin) is not None:
             raise BadInput(
                 f"the state was made with other weights than version {self.version} of "
                 f"{self.name}; what it remembers is in another model's terms"
             )
         try:
-            fitting = self.model._executor._admit(state, 1)
+            fitting = self.model.validate_state(state, 1)
         except StatewiseError as error:
             raise BadInput(str(error)) from None
         for name, array in fitting.items():
