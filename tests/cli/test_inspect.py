@@ -107,6 +107,55 @@ def test_a_part_begins_with_the_state_of_what_precedes_it(run: Run, folder: Path
     assert page["horizon"]["name"] == "1.h"
 
 
+@pytest.mark.parametrize("first", [0, 155])
+def test_one_step_is_a_page(run: Run, first: int) -> None:
+    printed = run("char", "some.py", "--from", first, "--steps", 1)
+    page = held(Path("some.html"))
+    assert (page["steps"], page["cards"], page["horizon"]) == (1, [], None)
+    assert f"some.html: step {first} of 636 of " in printed
+    assert "The memory horizon is left out: a horizon needs at least 2 steps" in printed
+
+
+def test_cards_are_of_each_memory(folder: Path, run: Run) -> None:
+    """The h of a projected LSTM remembers beside its c, and each direction by itself."""
+    x = np.random.default_rng(0).normal(size=(60, 1)).cumsum(axis=0)
+    pd.DataFrame({"day": range(60), "y": x[:, 0]}).to_csv("walk.csv", index=False)
+    for cell, memories in [
+        (sw.LSTM(6, projection=2), {"0.c", "0.h"}),
+        (sw.Bidirectional(sw.GRU(2)), {"0.forward.h", "0.backward.h"}),
+        (sw.Residual(sw.LSTM(1)), {"0.c"}),
+    ]:
+        arch = sw.Architecture(sw.Vector(1), [cell], sw.Linear(1))
+        sw.runtime.Model(arch, weights(arch)).save(folder / "cell.safetensors")
+        run("cell.safetensors", "walk.csv", "--cards", 20)
+        assert {card["name"] for card in held(Path("walk.html"))["cards"]} == memories
+    for unit, horizon in [("0.h.1", "0.h"), ("0.o.1", "0.c"), ("0.c.5", "0.c")]:
+        arch = sw.Architecture(sw.Vector(1), [sw.LSTM(6, projection=2)], sw.Linear(1))
+        sw.runtime.Model(arch, weights(arch)).save(folder / "cell.safetensors")
+        run("cell.safetensors", "walk.csv", "--cards", 0, "--unit", unit)
+        assert held(Path("walk.html"))["horizon"]["name"] == horizon
+
+
+def test_what_takes_long_is_said_on_standard_error(folder: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr("statewise.progress.DELAY", 0.0)
+    monkeypatch.setattr("statewise.progress.INTERVAL", 0.01)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    monkeypatch.setattr(sys, "argv", ["statewise", "inspect", "char", "some.py", "--cards", "1"])
+    with pytest.raises(SystemExit):
+        main()
+    printed = capsys.readouterr()
+    for stage in ("testing units of 0.c: ", "measuring the memory horizon: "):
+        assert f"\n{stage}" in printed.err
+        assert stage not in printed.out
+
+
+def test_line_ends_of_windows_are_line_ends(run: Run, folder: Path) -> None:
+    (folder / "windows.py").write_bytes(SOURCE.replace("\n", "\r\n").encode())
+    run("char", "windows.py", "--cards", 0)
+    assert "".join(held(Path("windows.html"))["labels"]) == SOURCE
+
+
 def test_far_into_a_text_the_last_steps_before_are_read(folder: Path, monkeypatch) -> None:
     monkeypatch.setattr(inspect_input, "EXACT", 100)
     monkeypatch.setattr(inspect_input, "SEED", 30)
@@ -190,7 +239,7 @@ def test_without_torch_the_horizon_is_left_out(run: Run, monkeypatch) -> None:
         (["char", "nothing.py"], "cannot read nothing.py: No such file"),
         (["char", "empty.txt"], "empty.txt is empty"),
         (["char", "program"], "is no text: it holds zero bytes"),
-        (["char", "char"], "Is a directory"),
+        (["char", "char"], "is a folder; give a file as INPUT"),
         (["char", "strange.txt"], r"the vocabulary lacks '\\u2603'|the vocabulary lacks '☃'"),
         (["char", "some.py", "--from", "636"], "has 636 steps, so --from is at most 635, got 636"),
         (["char", "some.py", "--steps", "0"], "--steps must be at least 1, got 0"),
@@ -200,14 +249,15 @@ def test_without_torch_the_horizon_is_left_out(run: Run, monkeypatch) -> None:
         (["char", "some.py", "--out", "no/page.html"], "there is no folder no"),
         (["sales", "some.py"], "is not a .csv or .parquet file"),
         (["sales", "two.csv", "--value", "upp"], "there is no column 'upp'"),
-        (["sales", "shampoo", "--series", "x"], "there is no series 'x' among 1"),
+        (["sales", "shampoo", "--series", "x"], "there is no series 'x'. The file has series"),
         (
             ["two.safetensors", "shampoo"],
-            "the model reads 2 columns of numbers, and shampoo has 1: ",
+            "the model reads 2 columns of numbers, and shampoo has",
         ),
         (["two.safetensors", "gap.csv"], "has no number in column 'up' of row 1"),
         (["tokens.safetensors", "some.py"], "has no vocabulary to turn a text into tokens"),
-        (["some.py", "some.py"], "is not a readable safetensors file"),
+        (["some.py", "some.py"], "is not a model; give the folder that text train --out or"),
+        (["char", "some.py", "--cards", "-1"], "--cards must be at least 0, got -1"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(run: Run, words: list[str], message: str) -> None:

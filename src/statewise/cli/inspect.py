@@ -50,9 +50,10 @@ def run(options: Options) -> None:
     _check_place(out)
     if options.cards < 0:
         raise InputError(f"--cards must be at least 0, got {options.cards}")
-    with Progress(f"reading {options.source}") as progress:
+    with Progress(f"opening {options.model} and {options.source}") as progress:
         window = read_window(options.model, options.source, options.window)
-        if is_installed("torch"):  # which the horizon needs, and which is limited if it is there
+        if is_installed("torch"):  # for the horizon; imported later it would not be limited
+            progress.update(description="importing torch")
             import torch  # noqa: F401
         with limit_threads():
             found = _look_inside(window, options, progress)

@@ -26,6 +26,10 @@ EXACT = 200_000
 """How many steps before the window are read at most, so that its first state is exact."""
 SEED = 5_000
 """How many steps before the window are read where there are more than that."""
+_MODELS = (
+    "give the folder that text train --out or forecast --out wrote, or the .safetensors file of a "
+    "model"
+)
 _EXACT_NOTE = "The state before step {:,} is exact: everything before it was read."
 
 
@@ -87,6 +91,8 @@ def read_window(model: str, source: str, options: WindowOptions) -> Window:
         raise InputError(f"--from must be at least 0, got {options.first}")
     if options.steps < 1:
         raise InputError(f"--steps must be at least 1, got {options.steps}")
+    if Path(source).is_dir():
+        raise DataError(f"{source} is a folder; give a file as INPUT, which the model is to read")
     opened, kind = _open_model(model)
     if kind == "text":
         return _read_text_window(opened, source, options)
@@ -103,7 +109,9 @@ def _open_model(name: str) -> tuple[Any, str]:
     file = path / "model.safetensors" if path.is_dir() else path
     if not file.is_file():
         what = "has no model.safetensors in it" if path.is_dir() else "does not exist"
-        raise FileError(f"{name} {what}; give the folder or the .safetensors file of a model")
+        raise FileError(f"{name} {what}; {_MODELS}")
+    if file.suffix != ".safetensors":
+        raise FileError(f"{name} is not a model; {_MODELS}")
     written = checkpoint.read_metadata(file, KIND)
     if "text" in written:
         from statewise.text import TextModel
@@ -236,7 +244,8 @@ def _read_one_series(
     name = next(iter(ids)) if options.series is None else options.series
     if name not in ids:
         hint = suggestion(name, ids) or "."
-        raise DataError(f"there is no series {name!r} among {len(ids)}{hint}")
+        some = ", ".join(list(ids)[:10]) + (", ..." if len(ids) > 10 else "")
+        raise DataError(f"there is no series {name!r}{hint} The file has {some}")
     chosen = ids[name]
     labels = [show(time) for time in chosen.times]
     called = columns.target if len(ids) == 1 else f"{columns.target} of {name}"
