@@ -17,7 +17,7 @@ from statewise import inspect
 from statewise.cli import inspect_input, main
 from statewise.cli.inspect_input import WindowOptions, read_window
 from statewise.forecast.sources import load
-from statewise.inspect.page.packing import unpacked
+from statewise.inspect.page.packing import unpack
 
 SOURCE = 'def one(x):\n    """First."""\n    return [x, "two"]\n\n\n' * 12
 Run = Callable[..., str]
@@ -78,7 +78,7 @@ def test_a_text_is_on_its_page(run: Run, folder: Path) -> None:
     trace = inspect.record(sw.TextModel.load(folder / "char"), SOURCE, names="*")
     assert set(page["values"]) == set(trace)
     for name in trace:
-        values = unpacked(page["values"][name]).T
+        values = unpack(page["values"][name]).T
         np.testing.assert_allclose(values, trace[name][0], rtol=1e-3, atol=1e-11)
     assert ("".join(page["labels"]), page["title"], page["total"]) == (SOURCE, "some.py", 636)
     assert [len(page["cards"]), len(page["horizon"]["units"])] == [3, 6]
@@ -96,7 +96,7 @@ def test_a_part_begins_with_the_state_of_what_precedes_it(run: Run, folder: Path
                   "--unit", "1.h.2", "--names", "1.*", "--out", "part.html")  # fmt: skip
     page = held(Path("part.html"))
     before = sw.TextModel.load(folder / "char").read(SOURCE[:300])
-    np.testing.assert_allclose(unpacked(page["before"]["1.h"])[:, 0], before["1.h"][0], rtol=1e-3)
+    np.testing.assert_allclose(unpack(page["before"]["1.h"])[:, 0], before["1.h"][0], rtol=1e-3)
     assert (page["first"], page["steps"], page["unit"]) == (300, 50, {"name": "1.h", "unit": 2})
     assert page["labels"] == list(SOURCE[300:350])
     assert set(page["values"]) == {"1.r", "1.z", "1.n", "1.h"}
@@ -188,16 +188,16 @@ def test_a_series_is_above_its_gates(run: Run, folder: Path) -> None:
     page, frame = held(Path("shampoo.html")), load("shampoo")
     values = frame[frame.columns[1]].to_numpy()
     (curve,) = page["curves"].values()
-    np.testing.assert_allclose(unpacked(curve)[0], values[6:], rtol=1e-3)
+    np.testing.assert_allclose(unpack(curve)[0], values[6:], rtol=1e-3)
     assert page["labels"][0] == "0001-07-01"
     forecaster = sw.Forecaster.load(folder / "sales")
     track = next(iter(forecaster.states.tracks.values()))
     for name in ("1.mean", "1.scale"):
         np.testing.assert_allclose(
-            unpacked(page["values"][name])[0], track.state[name][0, 0], rtol=1e-3
+            unpack(page["values"][name])[0], track.state[name][0, 0], rtol=1e-3
         )
     # the memory at the end is that which the forecaster goes on with
-    last = unpacked(page["values"]["2.c"])[:, -1]
+    last = unpack(page["values"]["2.c"])[:, -1]
     np.testing.assert_allclose(last, track.state["2.c"][0], rtol=1e-3)
     assert page["loss"]["unit"] == "squared error"
     assert "Difference, Standardize, LSTM(3): 9 values at each step" in printed

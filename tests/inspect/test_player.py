@@ -18,7 +18,7 @@ from tests.conformance.zoo import weights
 
 import statewise as sw
 from statewise import inspect
-from statewise.inspect.page import module, payload, styles
+from statewise.inspect.page import build_payload, read_module, read_styles
 
 MINUS, TIMES = "\u2212", "\u00d7"
 TEXT = 'if "a" <b>\n\tx'
@@ -94,10 +94,10 @@ def trace() -> inspect.Trace:
 @pytest.fixture(scope="module")
 def chrome(trace: inspect.Trace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
     place: Path = tmp_path_factory.mktemp("player") / "player.html"
-    held = json.dumps(payload(trace)).replace("<", "\\u003c")
+    held = json.dumps(build_payload(trace)).replace("<", "\\u003c")
     place.write_text(
-        f'<meta charset="utf-8"><style>{styles()}</style><div class="statewise"></div>'
-        f'<script type="module">{module()}\nwindow.steps = [];'
+        f'<meta charset="utf-8"><style>{read_styles()}</style><div class="statewise"></div>'
+        f'<script type="module">{read_module()}\nwindow.steps = [];'
         f"const recording = await Recording.decode({held});"
         'window.player = new Player(document.querySelector(".statewise"), recording,'
         "{ name: '0.c', unit: 2, step: 3, onstep: (step) => steps.push(step) });</script>"
@@ -211,7 +211,7 @@ def test_other_cells_get_no_false_diagram_and_one_unit(
 
 
 def test_a_layer_is_called_what_python_calls_it(window: Chrome, trace: inspect.Trace) -> None:
-    labels = [layer["label"] for layer in payload(trace)["layers"]]
+    labels = [layer["label"] for layer in build_payload(trace)["layers"]]
     assert labels == [
         "LSTM(4)", "GRU(4)", 'GRU(4, reset="before", activation="softsign")',
         'Elman(4, activation="relu")', "Residual(LSTM(4))", "LSTM(4, coupled=True)",

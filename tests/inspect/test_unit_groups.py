@@ -11,7 +11,7 @@ from tests.conformance.zoo import weights
 
 import statewise as sw
 from statewise import inspect
-from statewise.inspect.page import payload
+from statewise.inspect.page import build_payload
 from statewise.inspect.unit_groups import find_companions, value_shapes
 from statewise.spec import format_spec
 
@@ -69,7 +69,7 @@ def test_only_values_of_the_same_units_are_side_by_side(
     cell: sw.Cell, groups: list[str], tmp_path: Path
 ) -> None:
     trace = record(cell)
-    (layer,) = payload(trace)["layers"]
+    (layer,) = build_payload(trace)["layers"]
     assert layer["groups"] == [group.split() for group in groups]
     assert sorted(own for group in layer["groups"] for own in group) == sorted(layer["names"])
     for group in groups:
@@ -78,7 +78,7 @@ def test_only_values_of_the_same_units_are_side_by_side(
             find_companions(name, value_shapes(trace), trace.model) == names for name in names
         )
     trace.save(tmp_path / "trace.safetensors")  # without the model only lengths are known
-    (layer,) = payload(inspect.Trace.load(tmp_path / "trace.safetensors"))["layers"]
+    (layer,) = build_payload(inspect.Trace.load(tmp_path / "trace.safetensors"))["layers"]
     for group in layer["groups"]:
         assert len({trace[f"0.{own}"].shape for own in group}) == 1
         assert len({own.rpartition(".")[0] for own in group}) == 1

@@ -14,7 +14,7 @@ from statewise.cli.inspect_input import Window, WindowOptions, read_window
 from statewise.errors import FileError, InputError, MissingExtraError
 from statewise.extras import is_installed
 from statewise.inspect import Card, explain_units, horizon, record
-from statewise.inspect.page import html, payload
+from statewise.inspect.page import build_payload, render_page
 from statewise.inspect.page.payload import LARGEST
 from statewise.inspect.recording import matching, shapes
 from statewise.inspect.subject import memory, runner, suggestion
@@ -58,7 +58,7 @@ def run(options: Options) -> None:
         with limit_threads():
             found = _look_inside(window, options, progress)
         progress.update(description=f"writing {out}")
-        page = html(found)
+        page = render_page(found)
         with replace_atomically(out) as temporary:
             temporary.write_text(page, encoding="utf-8")
     _print_summary(out, options.source, found)
@@ -80,7 +80,7 @@ def _look_inside(window: Window, options: Options, progress: Progress) -> dict[s
     cards = _make_cards(window, {name: known[name] for name in names}, unit, options, progress)
     progress.update(description="measuring the memory horizon")
     measured = _measure_horizon(window, unit, known, unknown, notes)
-    return payload(
+    return build_payload(
         trace,
         unit=unit,
         cards=cards,

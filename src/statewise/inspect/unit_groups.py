@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from statewise.inspect.subject import cell_of
-from statewise.inspect.trace import Trace
 from statewise.spec import kind
 
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
@@ -26,7 +27,7 @@ def find_companions(name: str, shapes: Shapes, model: Any) -> list[str]:
     return [f"{layer}.{one}" for group in groups if own in group for one in group]
 
 
-def value_shapes(trace: Trace) -> dict[str, tuple[int, ...]]:
+def value_shapes(trace: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
     """The shape of each value of a trace at one row and step."""
     return {name: values.shape[2:] for name, values in trace.items()}
 

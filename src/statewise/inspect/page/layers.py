@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from statewise.cells import GRU, LSTM, Elman, Residual
 from statewise.inspect.subject import cell_of
-from statewise.inspect.trace import Trace
 from statewise.inspect.unit_groups import group_values, split_layers, unwrap, value_shapes
 from statewise.spec import format_spec
+
+if TYPE_CHECKING:
+    from statewise.inspect.trace import Trace
 
 
 def describe_layers(trace: Trace) -> list[dict[str, Any]]:

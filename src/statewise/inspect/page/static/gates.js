@@ -35,7 +35,7 @@ class GatesView {
     });
     this.plot.element.append(this.labels);
     this.strip = make("div", { class: "strip", "aria-hidden": "true" });
-    pressed(this.strip, ({ target }) => { if (target.dataset.step) page.move(Number(target.dataset.step)); });
+    onPress(this.strip, ({ target }) => { if (target.dataset.step) page.move(Number(target.dataset.step)); });
     this.element = make("section", { class: "panel gates", "aria-label": "Gates" },
       make("header", {}, this.title), this.note, this.plot.element, recording.kind === "text" && this.strip);
   }

@@ -192,7 +192,7 @@ class PlayerDrawing {
 
   /** What the gates read, which is more than this unit's own. */
   caption(part, group, [x, y]) {
-    group.append(playerSvg("text", { class: "player-name", x, y, "text-anchor": "middle" }, `x, and the old h of all ${this.units} units`));
+    group.append(playerSvg("text", { class: "player-name", x, y, "text-anchor": "middle" }, this.units === 1 ? "x, and the old h" : `x, and the old h of all ${this.units} units`));
     return ({ done }) => { group.style.opacity = done; };
   }
 
