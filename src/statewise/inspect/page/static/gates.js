@@ -2,9 +2,9 @@
 
 const ROW = 50, GAP = 14, TOP = 6, FOOT = 22;
 const ROLES = {
-  LSTM: { i: "input gate", f: "forget gate", g: "candidate", o: "output gate", c: "cell", h: "hidden" },
-  GRU: { r: "reset gate", z: "update gate", n: "candidate", h: "hidden" },
-  Elman: { a: "sum", h: "hidden" },
+  LSTM: { i: "input gate", f: "forget gate", g: "candidate", o: "output gate", c: "cell", h: "hidden", y: "output" },
+  GRU: { r: "reset gate", z: "update gate", n: "candidate", h: "hidden", y: "output" },
+  Elman: { a: "sum", h: "hidden", y: "output" },
 };
 
 /** What a value of a layer is, in words: those of a layer of two directions have theirs before them. */

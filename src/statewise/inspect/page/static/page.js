@@ -137,7 +137,7 @@ class Page {
   /** The stretch of time that the charts show: as many steps as there is room for, about the cursor. */
   widen(changed) {
     const { view, recording } = this, room = this.gates.plot.element.clientWidth - LEFT - RIGHT;
-    const count = Math.max(1, Math.min(recording.steps, Math.max(24, Math.floor(room / (recording.wide ? 14 : 8)))));
+    const count = Math.max(1, Math.min(recording.steps, recording.wide ? Math.floor(room / 14) : Math.max(24, Math.floor(room / 8))));
     const edge = Math.min(8, Math.floor(count / 4));
     const within = count === view.count && view.step >= view.from + edge && view.step < view.from + count - edge;
     const from = within ? view.from : Math.min(Math.max(0, view.step - Math.floor(count / 2)), recording.steps - count);
