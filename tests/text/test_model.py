@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import statewise as sw
-from statewise.text.learning import _parts
+from statewise.text.learning import split_texts
 
 from .conftest import RHYME
 
@@ -67,7 +67,7 @@ def test_the_best_model_is_kept_and_reported():
     assert reports[-1].epochs >= 3
     assert reports[0].best
     best = min(one.validation for one in reports)
-    held_out = _parts([RHYME * 40], 0.05)[1][0]
+    held_out = split_texts([RHYME * 40], 0.05)[1][0]
     assert model.score(held_out) == pytest.approx(best, rel=0.02)
 
 
