@@ -24,7 +24,7 @@ def cut(text, *stops):
 @given(st.data())
 def test_a_text_ends_before_the_stop_string(learned, data):
     model, _ = learned
-    whole = model.generate("one", 300, seed=3)
+    whole = model.generate("one", 300, temperature=3.0, seed=3)
     stops = []
     for _ in range(data.draw(st.integers(1, 3))):
         start = data.draw(st.integers(0, 290))
@@ -32,11 +32,11 @@ def test_a_text_ends_before_the_stop_string(learned, data):
     block = data.draw(st.sampled_from([1, 5, 64]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(generation, "BLOCK", block)
-        stream = model.stream("one", 300, Sampling(seed=3), stop=stops)
+        stream = model.stream("one", 300, Sampling(3.0, seed=3), stop=stops)
         text = model.decode([tokens[0] for tokens in stream])
     assert text == cut(whole, *stops)
     assert stream.state.position.tolist() == [3 + len(text)]
-    own = model.stream("one", len(text), Sampling(seed=3))
+    own = model.stream("one", len(text), Sampling(3.0, seed=3))
     list(own)
     assert stream.state == own.state
     assert stream.sampling == own.sampling
@@ -53,18 +53,18 @@ def test_a_text_goes_on_from_its_end_and_not_from_the_stop_string(learned):
 
 def test_each_row_ends_on_its_own(learned):
     model, _ = learned
-    options = {"temperature": 2.0, "seed": 0}
-    whole = model.branch("one", 150, 4, **options)
-    assert model.branch("one", 150, 4, stop=[" "], **options) == [cut(own, " ") for own in whole]
-    stream = model.stream("one", 150, Sampling(2.0, seed=0), branches=4, stop=[" "])
+    options = {"temperature": 4.0, "seed": 0}
+    whole = model.branch("one ", 150, 4, **options)
+    assert model.branch("one ", 150, 4, stop=[" "], **options) == [cut(own, " ") for own in whole]
+    stream = model.stream("one ", 150, Sampling(4.0, seed=0), branches=4, stop=[" "])
     rows = np.array(list(stream)).T
     lengths = [len(cut(own, " ")) for own in whole]
     assert len(set(lengths)) > 1
     assert [(row >= 0).sum() for row in rows] == lengths
-    assert stream.state.position.tolist() == [3 + length for length in lengths]
+    assert stream.state.position.tolist() == [4 + length for length in lengths]
     assert stream.sampling.count == tuple(lengths)
     alone = [
-        model.stream("one", 150, Sampling(2.0, seed=seed), stop=[" "])
+        model.stream("one ", 150, Sampling(4.0, seed=seed), stop=[" "])
         for seed in stream.sampling.seed
     ]
     for row, own in enumerate(alone):

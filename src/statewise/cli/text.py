@@ -131,7 +131,7 @@ def generate(
     """Write text, character by character as it is drawn. Torch is not needed."""
     from statewise.state import State
     from statewise.text import TextModel
-    from statewise.text.generation import Sampling
+    from statewise.text import Sampling
 
     sampling = Sampling(temperature, top_k, top_p, seed)
     model = TextModel.load(folder, weights=cast('Literal["float32", "bfloat16"]', weights))

@@ -242,7 +242,7 @@ class TextModel:
 
         Example::
 
-            model.generate("def main(", 200, temperature=0.5, seed=1, stop="\n\n")
+            model.generate("def main(", 200, temperature=0.5, seed=1, stop="def ")
         """
         sampling = Sampling(temperature, top_k, top_p, seed)
         return self._write(prompt, length, sampling, state, 1, unknown, stop)[0]
