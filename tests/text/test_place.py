@@ -24,8 +24,9 @@ def write(stream, model):
 def test_a_text_in_two_parts_is_the_text_at_once(learned, tmp_path, options, branches, first):
     model, _ = learned
     path = tmp_path / "place.safetensors"
-    whole = write(model.stream("one", 100, Sampling(4.0, seed=4, **options), branches=branches), model)
-    begin = model.stream("one", first, Sampling(4.0, seed=4, **options), branches=branches)
+    seeded = Sampling(4.0, seed=4, **options)
+    whole = write(model.stream("one", 100, seeded, branches=branches), model)
+    begin = model.stream("one", first, seeded, branches=branches)
     texts = write(begin, model)
     begin.save(path)
     state, sampling = sw.State.load(path), Sampling.load(path, temperature=4.0, **options)

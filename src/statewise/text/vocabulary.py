@@ -184,7 +184,7 @@ class Vocabulary:
         for stop in listed:
             tokens.append(self.encode(stop, "replace"))
             if not len(tokens[-1]):
-                raise DataError(f"stop takes strings of at least one character, got {stop!r}")
+                raise DataError(f"stop must be strings of at least one character, got {stop!r}")
         return [own.tolist() for own in tokens if not np.isin(own, self.unwritable).any()]
 
     @cached_property
