@@ -129,7 +129,7 @@ def _window(source: str, total: int, reading: Reading) -> tuple[int, int]:
 def _of_text(model: TextModel, source: str, reading: Reading) -> Stretch:
     from statewise.text.corpus import read_text
 
-    text = read_text(source)
+    text = model.vocabulary.normalize(read_text(source))
     if not text:
         raise DataError(f"{source} is empty; give a file that holds some text")
     if model.level == "byte":

@@ -69,7 +69,7 @@ class TextModel:
         self.level, self.width, self.seed = level, width, seed
         if level != "char":
             Vocabulary(level)
-        self._build(2)
+        self.build_architecture(2)
 
     # Learning
 
@@ -124,9 +124,10 @@ class TextModel:
         options = Options(
             epochs, minutes, lanes, chunk, learning_rate, every, folder, resume, validation, rare
         )
-        return learn(self._build, texts, self.level, self.seed, options, keep, on_report)
+        return learn(self.build_architecture, texts, self.level, self.seed, options, keep, on_report)
 
-    def _build(self, size: int) -> Architecture:
+    def build_architecture(self, size: int) -> Architecture:
+        """The architecture of the model for a vocabulary of this size."""
         return Architecture(Tokens(size, self.width), self.layers, Linear(size, remember=True))
 
     # Reading
