@@ -135,7 +135,7 @@ def _bounds(source: str, total: int, options: WindowOptions) -> tuple[int, int]:
 def _read_text_window(model: TextModel, source: str, options: WindowOptions) -> Window:
     from statewise.text.corpus import read_text
 
-    text = read_text(source)
+    text = model.vocabulary.normalize(read_text(source))
     if not text:
         raise DataError(f"{source} is empty; give a file with some text in it")
     if model.level == "byte":
