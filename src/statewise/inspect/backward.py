@@ -69,7 +69,8 @@ class Gradients:
         """
         from statewise.inspect.curves import plot_gradients
 
-        return plot_gradients(self, names, row=row, path=path, axes=axes, label=label)
+        norms = {name: self.norms(name) for name in (self.values if names is None else names)}
+        return plot_gradients(norms, row=row, path=path, axes=axes, label=label)
 
 
 def gradients(

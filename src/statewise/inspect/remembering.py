@@ -94,7 +94,12 @@ class Horizon:
         """
         from statewise.inspect.curves import plot_horizon
 
-        return plot_horizon(self, path=path, axes=axes, label=label, only=only)
+        units = {"actual": self.actual}
+        if self.claimed is not None:
+            units["claimed"] = self.claimed
+        return plot_horizon(
+            self.name, self.curves(), units, path=path, axes=axes, label=label, only=only
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Plain lists and numbers."""

@@ -10,10 +10,10 @@ from statewise.inspect.unit_groups import group_values, split_layers, unwrap, va
 from statewise.spec import format_spec
 
 if TYPE_CHECKING:
-    from statewise.inspect.trace import Trace
+    from statewise.inspect.trace_values import TraceValues
 
 
-def describe_layers(trace: Trace) -> list[dict[str, Any]]:
+def describe_layers(trace: TraceValues) -> list[dict[str, Any]]:
     """What the page says of the layers of a trace; one read from a file does not know its cells."""
     layers = []
     for index, shapes in split_layers(value_shapes(trace)).items():
