@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import statewise as sw
 from statewise import inspect
-from statewise.inspect.labels import follow, label_of, places, ready_labels
+from statewise.inspect.labels import compute_label, compute_labels, correlate_labels, locate_labels
 from statewise.inspect.trace import Trace
 
 CODE = '''def f(a, *b):
@@ -108,11 +108,11 @@ def test_prose_opens_no_quotation_by_an_apostrophe():
 def test_a_character_of_several_bytes_is_known_with_its_last():
     text = 'x"\u00e9"'
     trace = Trace({}, inputs=np.zeros((1, 5), np.int64), before=None, after=None).align(text)
-    found = ready_labels(trace)
+    found = compute_labels(trace)
     assert found["letter"].tolist() == [1, 0, 0, 1, 0]
     assert found["inside quotes"].tolist() == [0, 1, 1, 1, 0]
     first = Trace({}, inputs=np.zeros((1, 2), np.int64), before=None, after=None).align("\u00e9")
-    assert ready_labels(first)["letter"].tolist() == [0, 1]
+    assert compute_labels(first)["letter"].tolist() == [0, 1]
 
 
 # Series
@@ -223,14 +223,14 @@ def test_bad_labels():
             use()
     numbers = Trace({}, inputs=np.zeros((1, 9, 1)), before=None, after=None)
     tokens = Trace({}, inputs=np.zeros((1, 9), np.int64), before=None, after=None)
-    assert ready_labels(tokens) == {}
+    assert compute_labels(tokens) == {}
     for trace, name, message in (
         (numbers, "inside quotes", "no ready-made label"),
         (numbers, "season sine", "no label of this series 'season sine'"),
         (tokens, "digit", r"trace\.align"),
     ):
         with pytest.raises(sw.InputError, match=message):
-            label_of(trace, name)
+            compute_label(trace, name)
 
 
 # Following
@@ -240,7 +240,7 @@ def test_a_displaced_label_is_followed_by_nothing():
     rng = np.random.default_rng(0)
     slow = (np.sin(np.arange(2000) / 40 + rng.normal(0, 0.1, 2000)) > 0.5).astype(float)
     values = np.stack([slow, -slow, rng.normal(size=2000), np.full(2000, 0.1)], axis=1)
-    score, control, chance = follow(values, [slow, np.ones(2000)])
+    score, control, chance = correlate_labels(values, [slow, np.ones(2000)])
     np.testing.assert_allclose(score[:2], [[1, 0], [-1, 0]], atol=1e-12)
     assert abs(score[2, 0]) < 0.1
     assert control[2, 0] < 0.1
@@ -251,7 +251,7 @@ def test_a_displaced_label_is_followed_by_nothing():
 
 def test_where_labels_are_on():
     labels = {"flag": np.array([0, 1, 0, 1.0]), "count": np.arange(4.0), "flat": np.ones(4)}
-    assert {name: at.tolist() for name, at in places(labels, off=True).items()} == {
+    assert {name: at.tolist() for name, at in locate_labels(labels, off=True).items()} == {
         "flag": [False, True, False, True],
         "not flag": [True, False, True, False],
         "count": [False, False, False, True],

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from statewise.arrays import to_numpy
 from statewise.errors import DataError, InputError
-from statewise.inspect.subject import chosen
+from statewise.inspect.subject import check_names
 from statewise.validation import check_whole_number
 
 UNUSUAL = 4.0
@@ -35,47 +36,50 @@ def series_labels(
 
     Raises:
         DataError: NaN or infinity in the series, or no numbers.
-        InputError: no series, a season too short, or a label that there is none of.
+        InputError: not a series, a season that is too short, or an unknown label.
 
     Example::
 
         series_labels(sales, season=12)["trend"]      # the slope at every step, without the season
     """
-    values = np.asarray(series)
+    values = np.asarray(to_numpy(series))
     if values.dtype.kind not in "biuf":
-        raise DataError(f"a series holds numbers, got {values.dtype}")
+        raise DataError(
+            f"a series is an array of numbers, got {type(series).__name__} of {values.dtype}; of a "
+            "data frame give one column: df['y'].to_numpy()"
+        )
     resolution = np.finfo(values.dtype if values.dtype.kind == "f" else np.float64).eps
     values = values.astype(np.float64)
     values = values[:, None] if values.ndim == 1 else values
     if values.ndim != 2:
         raise InputError(f"a series is (T,) or (T, features), got {np.shape(series)}")
-    finite(values)
+    check_finite(values)
     if season is not None:
         season = check_whole_number("season", season, at_least=2)
     found = {}
     for feature, column in enumerate(values.T):
-        length = season_of(column) if season is None else season
+        length = find_season(column) if season is None else season
         rounding = 4 * resolution * np.abs(column).max(initial=0.0)
         scan = _Scan(column, length, max(rounding, 1e-9 * np.ptp(column)) if column.size else 0.0)
         suffix = f" of feature {feature}" if values.shape[1] > 1 else ""
-        for name in chosen(names, SERIES, "label"):
+        for name in check_names(names, SERIES, "label"):
             label = SERIES[name](scan)
             if label is not None:
                 found[name + suffix] = np.asarray(label, np.float64)
     return found
 
 
-def finite(values: np.ndarray) -> None:
-    """Raise unless every value of a series (T, ...) is a number."""
+def check_finite(values: np.ndarray) -> None:
+    """Raise unless every value of a series (T, ...) is finite."""
     bad = np.flatnonzero(~np.isfinite(values).all(axis=tuple(range(1, values.ndim))))
     if bad.size:
         raise DataError(
             f"the series is NaN or infinite at {bad.size} of {len(values)} steps, first at step "
-            f"{bad[0]}; fill the gaps or look at a stretch without any"
+            f"{bad[0]}; fill the gaps, or give a part without any"
         )
 
 
-def season_of(series: np.ndarray) -> int | None:
+def find_season(series: np.ndarray) -> int | None:
     """The season of a series (T,): the lag of the highest peak of its autocorrelation, once a line
     is taken away; None where no peak stands out. If none does, a line that may bend at each quarter
     is taken away instead, and only clear peaks at short lags count, as its bends make waves too.

@@ -10,7 +10,7 @@ import numpy as np
 from statewise.cells import GRU, LSTM
 from statewise.errors import InputError
 from statewise.figures import INK, LINE, SOFT, count_columns, make_figure, style_axes, write_figure
-from statewise.inspect.subject import cell_of, innermost, memory, suggestion, telling
+from statewise.inspect.subject import find_memory, get_cell, pick_unit, suggest, unwrap_cell
 from statewise.inspect.unit_groups import find_companions, value_shapes
 
 if TYPE_CHECKING:
@@ -50,14 +50,14 @@ def plot_trace(
     """What `Trace.plot` draws."""
     if kind not in KINDS:
         raise InputError(
-            f"nothing is drawn as {kind!r}{suggestion(kind, KINDS)} There are {', '.join(KINDS)}"
+            f"nothing is drawn as {kind!r}{suggest(kind, KINDS)} There are {', '.join(KINDS)}"
         )
-    name = memory(trace) if name is None else name
+    name = find_memory(trace) if name is None else name
     start, stop = trace.extent(row, steps)
     values = trace[name][row, start:stop].reshape(stop - start, -1)  # (T, units)
     if kind == "heat":
         return write_figure(_draw_heat(trace, name, values, start), path)
-    unit = telling(values.T) if unit is None else unit
+    unit = pick_unit(values.T) if unit is None else unit
     trace.unit(name, unit, row)
     if kind == "text":
         return write_figure(_draw_text(trace, name, unit, values[:, unit], start), path)
@@ -97,7 +97,7 @@ def _draw_gates(trace: TraceValues, name: str, unit: int, row: int, span: tuple[
             panel.plot(*_thin_line(t, feature), color=INK, lw=1.3)
         _name_panel(panel, "input")
         first = panel
-    words = _WORDS.get(type(innermost(cell_of(trace.model, layer))), {})
+    words = _WORDS.get(type(unwrap_cell(get_cell(trace.model, layer))), {})
     for panel, one in zip(panels, known, strict=True):
         values = trace.unit(one, unit, row)[start:stop]
         _draw_filled(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from statewise import checkpoint
+from statewise.errors import InputError
 from statewise.inspect.trace_values import TraceValues
 
 
@@ -17,7 +18,8 @@ class Trace(TraceValues):
         inputs: what the model read, (B, T, ...).
         before, after: the state before the first step and after each row's last.
         mask: (B, T) bool, true where a step is not padding; None where none is.
-        reset: (B, T) bool, true where a row forgot before the step; None where none did.
+        reset: (B, T) bool, true where a row returned to its initial state before the step; None
+            where none did.
         labels: one for each step (characters, times), or None; see `align`.
         model: what ran; None for a trace that was read from a file without it.
 
@@ -39,7 +41,7 @@ class Trace(TraceValues):
         steps: Any = None,
         path: str | Path | None = None,
     ) -> Any:
-        """A still of one row by matplotlib.
+        """A picture of one row, by matplotlib.
 
         Arguments:
             kind: ``"heat"``, all units of a name through time; ``"gates"``, all that was recorded
@@ -137,3 +139,11 @@ class Trace(TraceValues):
         from statewise.inspect.trace_file import read_trace
 
         return cls(**read_trace(path), model=model)
+
+
+def check_trace(trace: Any, what: str = "the trace") -> None:
+    """Raise unless this is a trace."""
+    if not isinstance(trace, Trace):
+        raise InputError(
+            f"{what} must be a Trace, got {type(trace).__name__}; write inspect.record(model, x)"
+        )

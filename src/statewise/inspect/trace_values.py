@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 
 from statewise.errors import InputError
-from statewise.inspect.subject import suggestion
+from statewise.inspect.subject import suggest
 from statewise.state import State
+from statewise.validation import is_whole_number
 
 Parts = dict[str, np.ndarray]
 
@@ -41,7 +42,7 @@ class TraceValues(Mapping[str, np.ndarray]):
     def __getitem__(self, name: str) -> np.ndarray:
         if name in self._values:
             return self._values[name]
-        hint = suggestion(name, self._values)
+        hint = suggest(name, self._values)
         raise InputError(f"this trace has no {name!r}{hint} It has {', '.join(self._values)}")
 
     def __contains__(self, name: object) -> bool:
@@ -80,7 +81,7 @@ class TraceValues(Mapping[str, np.ndarray]):
         values = self[name]
         if not -self.rows <= row < self.rows:
             raise InputError(f"this trace has rows 0 to {self.rows - 1}, got {row}")
-        return np.asarray(values[row][:, _units(name, values, [unit])[0]])
+        return np.asarray(values[row][:, _check_units(name, values, [unit])[0]])
 
     def select(
         self,
@@ -93,17 +94,19 @@ class TraceValues(Mapping[str, np.ndarray]):
         Raises:
             InputError: an unknown name, a unit that is not there, or a span outside the trace.
         """
-        chosen = [names] if isinstance(names, str) else list(names or self)
+        listed = [names] if isinstance(names, str) else list(names or self)
         start, stop = self.span(steps)
         parts = {}
-        for name in chosen:
+        for name in listed:
             values = self[name][:, start:stop]
-            parts[name] = values if units is None else values[..., _units(name, values, units)]
+            parts[name] = (
+                values if units is None else values[..., _check_units(name, values, units)]
+            )
         return parts
 
     def span(self, steps: slice | tuple[int, int] | str | None) -> tuple[int, int]:
-        """Steps as (start, stop): from a slice, a pair, or the text of a passage, whose first
-        occurrence among the labels is meant.
+        """Steps as (start, stop): of a slice, of a pair, or of a passage where it first occurs in
+        the text of the labels.
 
         Raises:
             InputError: a span outside the trace, or a passage that is not in it.
@@ -111,8 +114,14 @@ class TraceValues(Mapping[str, np.ndarray]):
         if steps is None:
             return 0, self.steps
         if isinstance(steps, str):
-            return self._passage(steps)
-        start, stop = (steps.start, steps.stop) if isinstance(steps, slice) else steps
+            return self._find_passage(steps)
+        given: Any = (steps.start, steps.stop) if isinstance(steps, slice) else steps
+        ends = list(given) if isinstance(given, (tuple, list)) else [given]
+        if len(ends) != 2 or not all(one is None or is_whole_number(one) for one in ends):
+            raise InputError(
+                f"a span of steps is (start, stop), a slice or a passage of the text, got {steps!r}"
+            )
+        start, stop = ends
         start, stop = 0 if start is None else start, self.steps if stop is None else stop
         if not 0 <= start < stop <= self.steps:
             raise InputError(
@@ -122,7 +131,7 @@ class TraceValues(Mapping[str, np.ndarray]):
         return int(start), int(stop)
 
     def extent(self, row: int = 0, steps: Any = None) -> tuple[int, int]:
-        """The steps of a row as (start, stop): up to its end, or those of `steps`, see `span`.
+        """The steps of a row as (start, stop): all up to its end, or `steps`, see `span`.
 
         Raises:
             InputError: a row that is not there or has no steps, or a span beyond its end.
@@ -134,16 +143,20 @@ class TraceValues(Mapping[str, np.ndarray]):
             raise InputError(f"row {row} of this trace has no steps, so there is nothing to show")
         start, stop = (0, valid) if steps is None else self.span(steps)
         if stop > valid:
-            raise InputError(f"row {row} ends at step {valid}; the span {start} to {stop} does not")
+            raise InputError(
+                f"row {row} ends at step {valid}, before the end of the span {start} to {stop}"
+            )
         return start, stop
 
-    def _passage(self, passage: str) -> tuple[int, int]:
+    def _find_passage(self, passage: str) -> tuple[int, int]:
         if self.labels is None:
-            raise InputError("steps have no labels yet; write trace.align(text) first")
+            raise InputError(
+                "the steps of this trace have no labels; write trace.align(text) first"
+            )
         joined = "".join(map(str, self.labels))
         at = joined.find(passage) if passage else -1
         if at < 0:
-            raise InputError(f"the text of this trace does not hold {passage!r}")
+            raise InputError(f"the text of this trace does not contain {passage!r}")
         ends = np.cumsum([len(str(label)) for label in self.labels])
         start = int(np.searchsorted(ends, at, side="right"))
         return start, int(np.searchsorted(ends, at + len(passage), side="left")) + 1
@@ -157,6 +170,8 @@ class TraceValues(Mapping[str, np.ndarray]):
         Raises:
             InputError: as many labels as steps are needed.
         """
+        if isinstance(labels, bytes) or not isinstance(labels, Iterable):
+            raise InputError(f"labels are a text or a list, got {type(labels).__name__}")
         listed = list(labels)
         if isinstance(labels, str) and len(labels) != self.steps:
             encoded = [len(character.encode()) for character in labels]
@@ -167,7 +182,7 @@ class TraceValues(Mapping[str, np.ndarray]):
             ]
         if len(listed) != self.steps:
             raise InputError(
-                f"a trace of {self.steps} steps takes as many labels, got {len(labels)}"
+                f"a trace of {self.steps} steps takes as many labels, got {len(listed)}"
             )
         return type(self)(
             self._values,
@@ -181,7 +196,7 @@ class TraceValues(Mapping[str, np.ndarray]):
         )
 
     def state_at(self, step: int, model: Any = None) -> State:
-        """The state after a step, to go on or fork from: the model run again up to there.
+        """The state after a step, from which to go on or fork. Runs the model again up to there.
 
         Arguments:
             step: 0 for the state after the first step; negative numbers count from the end.
@@ -189,28 +204,28 @@ class TraceValues(Mapping[str, np.ndarray]):
         """
         if not -self.steps <= step < self.steps:
             raise InputError(f"this trace has steps 0 to {self.steps - 1}, got {step}")
-        found: State = self.again(step % self.steps + 1, model)[1].detach()
+        found: State = self.run_again(step % self.steps + 1, model)[1].detach()
         return found
 
-    def again(self, stop: int, model: Any = None) -> tuple[Any, State]:
-        """The run up to a step, once more: the outputs (B, stop, O), and the state at its end."""
-        runner = self.model if model is None else model
-        if runner is None:
+    def run_again(self, stop: int, model: Any = None) -> tuple[Any, State]:
+        """Run the model again up to a step: the outputs (B, stop, O), and the state at the end."""
+        model = self.model if model is None else model
+        if model is None:
             raise InputError("a trace read from a file has no model; write state_at(step, model)")
         x: Any = self.inputs[:, :stop]
-        if runner.device != "cpu":  # a model of torch
+        if model.device != "cpu":  # a model of torch
             import torch
 
-            x = torch.from_numpy(np.array(x)).to(runner.device)
+            x = torch.from_numpy(np.array(x)).to(model.device)
         reset = None if self.reset is None else self.reset[:, :stop]
         lengths = None if self.mask is None else self.mask[:, :stop].sum(axis=1)
-        outputs, state = runner(x, self.before, reset=reset, lengths=lengths)
+        outputs, state = model(x, self.before, reset=reset, lengths=lengths)
         return outputs, state
 
 
-def _units(name: str, values: np.ndarray, units: Sequence[int]) -> list[int]:
+def _check_units(name: str, values: np.ndarray, units: Sequence[int]) -> list[int]:
     width = values.shape[-1]
     for unit in units:
-        if not 0 <= unit < width:
-            raise InputError(f"{name!r} has units 0 to {width - 1}, got {unit}")
+        if not is_whole_number(unit) or not 0 <= unit < width:
+            raise InputError(f"{name!r} has units 0 to {width - 1}, got {unit!r}")
     return [int(unit) for unit in units]

@@ -9,10 +9,10 @@ import numpy as np
 
 from statewise.arrays import to_numpy
 from statewise.errors import InputError
-from statewise.inspect.losses import next_loss
+from statewise.inspect.losses import get_next_loss
 from statewise.inspect.page.layers import describe_layers
 from statewise.inspect.page.packing import pack
-from statewise.inspect.subject import memory, telling
+from statewise.inspect.subject import find_memory, pick_unit
 
 if TYPE_CHECKING:
     from statewise.inspect.trace_values import TraceValues
@@ -110,10 +110,10 @@ def _first_unit(
     if cards and cards[0]["name"] in values:
         return str(cards[0]["name"]), int(cards[0]["unit"])
     try:
-        name = memory(values)
+        name = find_memory(values)
     except InputError:
         name = next(iter(values))
-    return name, telling(values[name])
+    return name, pick_unit(values[name])
 
 
 def _labels(trace: TraceValues, row: int, start: int, stop: int, called: int) -> list[str]:
@@ -164,11 +164,11 @@ def _curves(
 
 def _loss(trace: TraceValues, row: int, start: int, stop: int) -> dict[str, Any] | None:
     """How badly the step before predicted each input; NaN where there is no step before."""
-    found = None if trace.model is None else next_loss(trace.model.architecture)
+    found = None if trace.model is None else get_next_loss(trace.model.architecture)
     if found is None:
         return None
     measure, loss = found
-    outputs, _ = trace.again(stop)
+    outputs, _ = trace.run_again(stop)
     each = np.asarray(loss(trace.inputs[row : row + 1, :stop], to_numpy(outputs)[row : row + 1]))
     predicted = np.r_[np.nan, each[0].astype(np.float64)]
     return {"unit": measure, "values": pack(predicted[None, start:])}
