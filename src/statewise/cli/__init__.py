@@ -13,15 +13,15 @@ from statewise.progress import Progress
 
 
 def main() -> None:
-    """Run the command; an error, of statewise or of usage, is one line and exit status 2."""
+    """Run a command. An error, of statewise or of usage, is one line and exit status 2."""
     from typer import Abort
 
-    from statewise.cli.app import command
+    from statewise.cli.app import build_command
     from statewise.cli.messages import find_options, name_options
 
-    app = command()
+    app = build_command()
     options = find_options(app, sys.argv[1:])
-    warnings.showwarning = partial(_show, options)
+    warnings.showwarning = partial(_show_warning, options)
     warnings.simplefilter("once", StatewiseWarning)
     Progress.everywhere = True
     try:
@@ -32,7 +32,7 @@ def main() -> None:
     except StatewiseError as error:
         _fail(name_options(str(error), options))
     except Exception as error:
-        if not hasattr(error, "format_message"):  # what Typer says of wrong usage has it
+        if not hasattr(error, "format_message"):  # Typer's errors of usage have it
             raise
         _fail(error.format_message())
     raise SystemExit(status if isinstance(status, int) else 0)
@@ -44,10 +44,10 @@ def _fail(message: str) -> None:
     raise SystemExit(2)
 
 
-def _show(
+def _show_warning(
     options: Mapping[str, str], message: Warning | str, category: type[Warning], *_: Any
 ) -> None:
-    """Print a warning of statewise in one line; others are not for the users of a command."""
+    """Print a warning of statewise as one line; the user of a command can act on no other."""
     from statewise.cli.messages import name_options
 
     if issubclass(category, StatewiseWarning):

@@ -46,7 +46,8 @@ class Forecaster:
         season: steps in a season; adds the value one season before the next step as a feature.
         epochs, learning_rate, loss, clip: of the training, see `statewise.train.fit`.
         chunk: steps of truncated backpropagation through time.
-        lanes: series trained side by side; all, up to 64, if None.
+        lanes: series trained side by side; all, up to 64, if None. Of more series than lanes, long
+            ones are cut for training, and the state is not carried over the cuts.
         carry: the scope of the carried state in training, see `statewise.train.Streams`.
         calibration: steps at the end of each series from which prediction intervals take their
             width: a first training leaves them out, and past errors are widened to the errors made

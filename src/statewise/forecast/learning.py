@@ -87,6 +87,7 @@ def learn(
         DataError: a series that is too short or constant.
     """
     from statewise import nn, train
+    from statewise.train.streams import pack_quietly
 
     for one in series:
         check_series(one, settings.shortest)
@@ -99,7 +100,7 @@ def learn(
             data.append(prepare(untrained, one.values))
             task.update(len(data))
     network = nn.Model(core, seed=settings.seed)
-    streams = train.Streams(
+    streams = pack_quietly(
         [one.inputs for one in data],
         targets=[one.targets for one in data],
         lanes=settings.choose_lanes(len(series)),

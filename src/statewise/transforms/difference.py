@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from statewise.cell import Field, Transform, check_positive
+from statewise.cell import Transform
+from statewise.declarations import Field, check_positive
 from statewise.types import Array, Fields, Intermediates, Parameters, array_namespace
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from statewise.cell import Field, Transform
+from statewise.cell import Transform
+from statewise.declarations import Field
 from statewise.errors import ArchitectureError
 from statewise.types import Array, Fields, Intermediates, Parameters, array_namespace
 from statewise.validation import is_whole_number

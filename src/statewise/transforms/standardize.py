@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from statewise.cell import Field, Transform
+from statewise.cell import Transform
+from statewise.declarations import Field
 from statewise.errors import ArchitectureError
 from statewise.types import Array, Fields, Intermediates, Parameters, array_namespace
 
