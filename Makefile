@@ -4,7 +4,9 @@ BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 WORKERS := --numprocesses logical --maxprocesses 4 --dist worksteal
 
 .PHONY: install hooks test test-pure test-interop lint types imports architecture workflows mutants \
-	bench bench-kernels bench-serve bench-text sanitize races sdist wheels clean
+	bench bench-kernels bench-serve bench-text sanitize races stub sdist wheels clean
+
+CPP := $(wildcard native/*.h native/*.cpp tests/native/*.cpp)
 
 install: $(VENV)/installed
 
@@ -27,7 +29,7 @@ test-pure: install
 	CXX=/bin/false build/pure/bin/pip install --quiet --no-deps .
 	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
 		> "$$(build/pure/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shared.pth"
-	build/pure/bin/python -c 'from statewise import kernels as k; assert not k.available()'
+	build/pure/bin/python -c 'from statewise import kernels as k; assert not k.is_available()'
 	build/pure/bin/python -m pytest $(WORKERS) $(PURE_TESTS)
 
 # The bridges to other frameworks, in a third environment: what they pull in stays out of the others.
@@ -44,6 +46,7 @@ test-interop: install
 lint: install
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/clang-format --dry-run --Werror $(CPP)
 
 types: install
 	$(BIN)/mypy
@@ -99,7 +102,7 @@ races:
 	mkdir -p build
 	$(CXX) -std=gnu++17 -O1 -g -fsanitize=thread -Wno-psabi -Inative -DSTATEWISE_ISA=baseline \
 		-DSTATEWISE_WIDTH=4 -DSTATEWISE_REGISTERS=16 -o build/races tests/native/races.cpp \
-		$(filter-out native/bind% native/arrays.cpp native/dispatch.cpp, $(wildcard native/*.cpp)) \
+		$(filter-out native/bind%.cpp native/arrays.cpp native/dispatch.cpp, $(wildcard native/*.cpp)) \
 		-lpthread -ldl
 	setarch --addr-no-randomize build/races
 
@@ -112,6 +115,10 @@ wheels:
 	$(PYTHON) -m venv build/wheels
 	$(subst $(VENV),build/wheels,$(BIN))/pip install --quiet cibuildwheel
 	$(subst $(VENV),build/wheels,$(BIN))/cibuildwheel --output-dir dist
+
+# The types of the native module, from its signatures; a test compares them.
+stub: install
+	$(BIN)/python -m nanobind.stubgen --quiet --module statewise._native --output-file src/statewise/_native.pyi
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

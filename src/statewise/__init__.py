@@ -28,9 +28,11 @@ from statewise.errors import (
     DataError,
     DataWarning,
     DivergenceError,
+    FigureWarning,
     FileError,
     InputError,
     MissingExtraError,
+    SequenceCutWarning,
     SlotError,
     StateError,
     StatewiseError,
@@ -44,7 +46,7 @@ from statewise.state import State
 from statewise.transforms import Difference, Lags, RunningScale, Standardize
 
 if TYPE_CHECKING:
-    from statewise import check, forecast, inspect, interop, nn, text, train
+    from statewise import check, forecast, inspect, interop, nn, serve, text, train
     from statewise.forecast import Forecaster
     from statewise.text import TextModel
     from statewise.train.fit import fit
@@ -59,6 +61,7 @@ _LAZY = {
     "inspect": "statewise.inspect",
     "interop": "statewise.interop",
     "forecast": "statewise.forecast",
+    "serve": "statewise.serve",
     "text": "statewise.text",
     "Streams": "statewise.train:Streams",
     "fit": "statewise.train:fit",
@@ -68,7 +71,7 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> Any:
-    """What needs torch is imported when it is first used, and the version is looked up."""
+    """Import on first use what needs torch, or is not needed by everyone; look up the version."""
     if name == "__version__":
         return _find_version()
     target = _LAZY.get(name)
@@ -113,6 +116,7 @@ __all__ = [
     "Dropout",
     "Elman",
     "Field",
+    "FigureWarning",
     "FileError",
     "Forecaster",
     "Glorot",
@@ -126,6 +130,7 @@ __all__ = [
     "Parameter",
     "Residual",
     "RunningScale",
+    "SequenceCutWarning",
     "SlotError",
     "SlotTable",
     "Standardize",
@@ -150,6 +155,7 @@ __all__ = [
     "interop",
     "load",
     "nn",
+    "serve",
     "text",
     "train",
 ]

@@ -34,6 +34,22 @@ def kind(cls: type) -> str:
     return cls.__qualname__ if own else f"{cls.__module__}:{cls.__qualname__}"
 
 
+def describe(value: Any) -> str:
+    """Write a spec as the call that makes it, without the options that have their defaults."""
+    if isinstance(value, (tuple, list)):
+        return f"({', '.join(map(describe, value))}{',' * (len(value) == 1)})"
+    if not isinstance(value, Spec):
+        return repr(value)
+    options = []
+    for field in dataclasses.fields(value):  # type: ignore[arg-type]
+        item = getattr(value, field.name)
+        if field.default is dataclasses.MISSING:
+            options.append(describe(item))
+        elif item != field.default:
+            options.append(f"{field.name}={describe(item)}")
+    return f"{type(value).__name__}({', '.join(options)})"
+
+
 def encode(value: Any) -> Any:
     """The JSON form of a spec, or of a plain value inside one."""
     if isinstance(value, Spec):

@@ -181,7 +181,7 @@ def test_without_torch_the_horizon_is_left_out(run: Run, monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["nowhere", "some.py"], "nowhere is not there"),
+        (["nowhere", "some.py"], "there is no file nowhere"),
         ([".", "some.py"], "holds no model.safetensors"),
         (["char", "nothing.py"], "cannot read nothing.py: No such file"),
         (["char", "empty.txt"], "empty.txt is empty"),

@@ -63,7 +63,7 @@ def test_whatever_the_masks_and_the_lengths(name, rows, steps, seed, carried, dt
     agree(ZOO[name], rows, steps, seed, carried, dtype)
 
 
-@pytest.mark.skipif(not kernels.available(), reason="bfloat16 takes kernels")
+@pytest.mark.skipif(not kernels.is_available(), reason="bfloat16 takes kernels")
 @pytest.mark.parametrize("cell", [sw.LSTM(20), sw.GRU(20, reset="before"), sw.Elman(20)])
 def test_weights_in_bfloat16_are_recorded_as_they_compute(cell):
     arch = sw.Architecture(sw.Vector(3), [cell, sw.GRU(5)])

@@ -13,7 +13,7 @@ from statewise.architecture import Tokens
 from statewise.errors import DataError, FileError, InputError, MissingExtraError
 from statewise.inspect.recording import executor_of
 from statewise.inspect.subject import suggestion
-from statewise.runtime import load as load_model
+from statewise.loading import find_model_file, load_statewise
 from statewise.state import State
 from statewise.weights import KIND
 
@@ -97,11 +97,7 @@ def stretch(model: str, source: str, reading: Reading) -> Stretch:
 
 
 def _opened(name: str) -> tuple[Any, str]:
-    path = Path(name)
-    file = path / "model.safetensors" if path.is_dir() else path
-    if not file.is_file():
-        what = "holds no model.safetensors" if path.is_dir() else "is not there"
-        raise FileError(f"{name} {what}; name the folder or the .safetensors file of a model")
+    path, file = Path(name), find_model_file(name)
     written = checkpoint.read_metadata(file, KIND)
     if "text" in written:
         from statewise.text import TextModel
@@ -112,7 +108,7 @@ def _opened(name: str) -> tuple[Any, str]:
         from statewise.forecast import Forecaster
 
         return Forecaster.load(path), "forecaster"
-    return load_model(file), "plain"
+    return load_statewise(file), "plain"
 
 
 def _window(source: str, total: int, reading: Reading) -> tuple[int, int]:
@@ -219,7 +215,7 @@ def _one_series(
     model: Any, frame: Any, reading: Reading
 ) -> tuple[list[str], list[str], np.ndarray, State | None]:
     """Labels, what it is called, values (T, 1), and the state before it where it is known."""
-    from statewise.forecast.calendar import show
+    from statewise.forecast.calendar import format_time
     from statewise.forecast.frames import read
     from statewise.forecast.sources import guess
 
@@ -238,7 +234,7 @@ def _one_series(
         hint = suggestion(name, ids) or "."
         raise DataError(f"there is no series {name!r} among {len(ids)}{hint}")
     chosen = ids[name]
-    labels = [show(time) for time in chosen.times]
+    labels = [format_time(time) for time in chosen.times]
     called = columns.target if len(ids) == 1 else f"{columns.target} of {name}"
     start = None if own is None else _start(model, chosen.id, chosen.values)
     return labels, [called], chosen.values[:, None], start
@@ -246,7 +242,7 @@ def _one_series(
 
 def _start(forecaster: Forecaster, key: Any, values: np.ndarray) -> State:
     """The state before a series: with its own mean and scale, those learned where it is known."""
-    from statewise.forecast.prepared import prepare
+    from statewise.forecast.core import prepare
     from statewise.transforms import Standardize
 
     assert forecaster.model is not None

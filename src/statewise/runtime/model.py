@@ -77,7 +77,7 @@ class Model(ModelBase):
     @property
     def isa(self) -> str | None:
         """The instruction set of the kernels, None without them."""
-        return kernels.isa()
+        return kernels.get_isa()
 
     def __call__(
         self,
@@ -92,7 +92,7 @@ class Model(ModelBase):
         if self._packed is not None and reset is None and lengths is None and initial is None:
             done = self._packed.advance(x, self._find_initial(x) if state is None else state, True)
             if done is not None:
-                return done  # type: ignore[no-any-return]
+                return done
         y, after, _ = self._current_executor().unroll(x, state, reset, lengths, initial)
         return y, after
 
@@ -103,7 +103,7 @@ class Model(ModelBase):
             # shapes and dtypes, and gives None where something needs a closer look
             done = self._packed.advance(x, self._find_initial(x) if state is None else state, False)
             if done is not None:
-                return done  # type: ignore[no-any-return]
+                return done
         return self._current_executor().step(x, state)
 
     def sample(self, noise: np.ndarray, state: State) -> tuple[np.ndarray, Callable[[int], State]]:
@@ -226,8 +226,7 @@ class Model(ModelBase):
         write_model(path, self.architecture, self._arrays)
 
     def __repr__(self) -> str:
-        layers = ", ".join(type(cell).__name__ for cell in self.architecture.layers)
-        return f"Model({layers}; {self.architecture.fingerprint})"
+        return self.describe(f"{self.dtype}, executor={self.executor!r}")
 
 
 def load(

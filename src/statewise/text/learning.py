@@ -15,7 +15,8 @@ from statewise.errors import DataError, FileError, TrainingError
 from statewise.runtime import Model
 from statewise.text.vocabulary import Vocabulary
 from statewise.train import History, Streams, fit
-from statewise.train.streams import whole
+from statewise.train.streams import pack_quietly
+from statewise.validation import check_whole_number
 
 if TYPE_CHECKING:
     from statewise.text.model import TextModel
@@ -44,7 +45,7 @@ class Options:
     def check(self) -> None:
         """Raise unless they can be used; what goes to `fit` is checked there."""
         for name in ("epochs", "lanes", "chunk", "every"):
-            whole(name, getattr(self, name), 1)
+            check_whole_number(name, getattr(self, name), 1, TrainingError)
         if self.resume and self.folder is None:
             raise TrainingError("resume needs the folder of the run: folder='book'")
         share = self.validation
@@ -170,8 +171,8 @@ def _streams(vocabulary: Vocabulary, texts: list[str], options: Options) -> Stre
         raise DataError(f"there is nothing to learn from {steps} character; give a longer text")
     lanes = min(options.lanes, max(steps // options.chunk, 1))
     layout: dict[str, Any] = {"lanes": lanes, "chunk": options.chunk, "shuffle": True}
-    every = min(options.every, len(Streams(tokens, **layout)))
-    return Streams(tokens, **layout, per_epoch=every)
+    every = min(options.every, len(pack_quietly(tokens, **layout)))
+    return pack_quietly(tokens, **layout, per_epoch=every)
 
 
 def _validation(vocabulary: Vocabulary, texts: list[str], options: Options) -> Streams | None:
@@ -186,7 +187,7 @@ def _validation(vocabulary: Vocabulary, texts: list[str], options: Options) -> S
         return None
     steps = _HELD_OUT - left
     lanes = min(options.lanes, max(steps // options.chunk, 1))
-    return Streams(tokens, lanes=lanes, chunk=options.chunk)
+    return pack_quietly(tokens, lanes=lanes, chunk=options.chunk)
 
 
 def _tokens(vocabulary: Vocabulary, text: str) -> np.ndarray:

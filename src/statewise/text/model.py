@@ -102,7 +102,8 @@ class TextModel:
                 out for it: whole texts where there are many, else the end of each.
             epochs: passes over the texts, at most.
             minutes: stop after this much training time.
-            lanes: rows side by side; fewer where the texts would not fill a chunk of each.
+            lanes: rows side by side; fewer where the texts would not fill a chunk of each. A text
+                longer than its share of them is cut, and the state is not carried over the cuts.
             chunk: steps of truncated backpropagation.
             learning_rate: of Adam.
             every: measure, save and report after this many chunks, an entry of the history each.

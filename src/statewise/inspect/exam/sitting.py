@@ -132,8 +132,8 @@ def _sit(
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    if kernels.available():
-        native = kernels.threads()
+    if kernels.is_available():
+        native = kernels.get_threads()
         kernels.set_threads(1)
     try:
         task = TASKS[name]
@@ -153,7 +153,7 @@ def _sit(
         return Sitting(name, cell, seed, success, reach, sequences, spent, apart)
     finally:
         torch.set_num_threads(before)
-        if kernels.available():
+        if kernels.is_available():
             kernels.set_threads(native)
 
 

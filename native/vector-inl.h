@@ -13,13 +13,13 @@ typedef int32_t vi_loose __attribute__((vector_size(STATEWISE_WIDTH * 4), aligne
 constexpr int V = STATEWISE_WIDTH;
 constexpr bool many_registers = STATEWISE_REGISTERS >= 32;
 
-#define INLINE static inline __attribute__((always_inline))
+#define STATEWISE_INLINE static inline __attribute__((always_inline))
 
-INLINE vf load(const float* p) { return *reinterpret_cast<const vf_loose*>(p); }
-INLINE void store(float* p, vf v) { *reinterpret_cast<vf_loose*>(p) = v; }
+STATEWISE_INLINE vf load(const float* p) { return *reinterpret_cast<const vf_loose*>(p); }
+STATEWISE_INLINE void store(float* p, vf v) { *reinterpret_cast<vf_loose*>(p) = v; }
 
 // Loaded once, for all its uses: a compiler may take it for cheaper to read it again for each.
-INLINE vf load_once(const float* p) {
+STATEWISE_INLINE vf load_once(const float* p) {
   vf v = load(p);
 #if defined(__AVX512F__)
   asm("" : "+v"(v));
@@ -31,7 +31,7 @@ INLINE vf load_once(const float* p) {
   return v;
 }
 
-INLINE vf splat(float s) {
+STATEWISE_INLINE vf splat(float s) {
 #if STATEWISE_WIDTH == 16
   return vf{s, s, s, s, s, s, s, s, s, s, s, s, s, s, s, s};
 #elif STATEWISE_WIDTH == 8
@@ -42,14 +42,14 @@ INLINE vf splat(float s) {
 }
 
 // The first n lanes; the others are zero.
-INLINE vf load(const float* p, i64 n) {
+STATEWISE_INLINE vf load(const float* p, i64 n) {
   if (n >= V) return load(p);
   float lanes[V] = {};
   for (i64 l = 0; l < n; ++l) lanes[l] = p[l];
   return load(lanes);
 }
 
-INLINE void store(float* p, vf v, i64 n) {
+STATEWISE_INLINE void store(float* p, vf v, i64 n) {
   if (n >= V) {
     store(p, v);
     return;
@@ -59,7 +59,7 @@ INLINE void store(float* p, vf v, i64 n) {
   for (i64 l = 0; l < n; ++l) p[l] = lanes[l];
 }
 
-INLINE float sum(vf v) {
+STATEWISE_INLINE float sum(vf v) {
   float lanes[V];
   store(lanes, v);
   for (int half = V / 2; half > 0; half /= 2)
@@ -69,17 +69,29 @@ INLINE float sum(vf v) {
 
 // NaN stays NaN: the machine's comparison gives its second operand then.
 #if STATEWISE_WIDTH == 16
-INLINE vf at_least(float low, vf x) { return (vf)_mm512_max_ps((__m512)splat(low), (__m512)x); }
-INLINE vf at_most(float high, vf x) { return (vf)_mm512_min_ps((__m512)splat(high), (__m512)x); }
+STATEWISE_INLINE vf at_least(float low, vf x) {
+  return (vf)_mm512_max_ps((__m512)splat(low), (__m512)x);
+}
+STATEWISE_INLINE vf at_most(float high, vf x) {
+  return (vf)_mm512_min_ps((__m512)splat(high), (__m512)x);
+}
 #elif STATEWISE_WIDTH == 8
-INLINE vf at_least(float low, vf x) { return (vf)_mm256_max_ps((__m256)splat(low), (__m256)x); }
-INLINE vf at_most(float high, vf x) { return (vf)_mm256_min_ps((__m256)splat(high), (__m256)x); }
+STATEWISE_INLINE vf at_least(float low, vf x) {
+  return (vf)_mm256_max_ps((__m256)splat(low), (__m256)x);
+}
+STATEWISE_INLINE vf at_most(float high, vf x) {
+  return (vf)_mm256_min_ps((__m256)splat(high), (__m256)x);
+}
 #elif defined(__SSE2__)
-INLINE vf at_least(float low, vf x) { return (vf)_mm_max_ps((__m128)splat(low), (__m128)x); }
-INLINE vf at_most(float high, vf x) { return (vf)_mm_min_ps((__m128)splat(high), (__m128)x); }
+STATEWISE_INLINE vf at_least(float low, vf x) {
+  return (vf)_mm_max_ps((__m128)splat(low), (__m128)x);
+}
+STATEWISE_INLINE vf at_most(float high, vf x) {
+  return (vf)_mm_min_ps((__m128)splat(high), (__m128)x);
+}
 #else
-INLINE vf at_least(float low, vf x) { return x < low ? splat(low) : x; }
-INLINE vf at_most(float high, vf x) { return x > high ? splat(high) : x; }
+STATEWISE_INLINE vf at_least(float low, vf x) { return x < low ? splat(low) : x; }
+STATEWISE_INLINE vf at_most(float high, vf x) { return x > high ? splat(high) : x; }
 #endif
 
 template <int... L>
@@ -93,7 +105,7 @@ struct FirstLanes<0, L...> {
 
 // Exchange the upper one of every two groups of S lanes of `a` with the lower one of `b`.
 template <int S, int... L>
-INLINE void exchange(vf& a, vf& b, Lanes<L...>) {
+STATEWISE_INLINE void exchange(vf& a, vf& b, Lanes<L...>) {
   const vf first = __builtin_shufflevector(a, b, (L & S ? L - S + V : L)...);
   b = __builtin_shufflevector(a, b, (L & S ? L + V : L + S)...);
   a = first;
@@ -101,7 +113,7 @@ INLINE void exchange(vf& a, vf& b, Lanes<L...>) {
 
 // Lane l of row k becomes lane k of row l.
 template <int S = 1>
-INLINE void transpose(vf* rows) {
+STATEWISE_INLINE void transpose(vf* rows) {
   if constexpr (S < V) {
 #pragma GCC unroll 16
     for (int i = 0; i < V; ++i)

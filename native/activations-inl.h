@@ -2,8 +2,9 @@
 
 // e^x for x from -104 to 89, as 2^n p. The exponent of 2^n is made larger by `shift`, which is in
 // its place in a float already, and `scale` makes up for that: so the result goes through the
-// denormals to zero and up to infinity. The polynomial is within 1.1e-7 of e^r, where |r| < ln(2) / 2.
-INLINE vf power(vf x, [[maybe_unused]] vi shift, [[maybe_unused]] vf scale) {
+// denormals to zero and up to infinity. The polynomial is within 1.1e-7 of e^r, where |r| < ln(2)
+// / 2.
+STATEWISE_INLINE vf power(vf x, [[maybe_unused]] vi shift, [[maybe_unused]] vf scale) {
   const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number
   const vf shifted = x * 1.44269504088896341f + magic;
   const vf n = shifted - magic;
@@ -23,7 +24,7 @@ INLINE vf power(vf x, [[maybe_unused]] vi shift, [[maybe_unused]] vf scale) {
 
 constexpr int32_t exponent_one = 1 << 23;
 
-INLINE vf exponential(vf x) {
+STATEWISE_INLINE vf exp(vf x) {
   const vi rising = x > 0.0f;
   const vi shift = rising ? vi{} + 126 * exponent_one : vi{} + 191 * exponent_one;
   return power(at_most(89.0f, at_least(-104.0f, x)), shift, rising ? splat(2.0f) : splat(0x1p-64f));
@@ -36,17 +37,27 @@ alignas(64) static const uint32_t roots[16] = {
     0x3f800000, 0x3f7b95c2, 0x3f7837f0, 0x3f75fed7, 0x3f7504f3, 0x3f75672a, 0x3f7744fd, 0x3f7ac0c7};
 
 #if STATEWISE_WIDTH == 16
-INLINE vu root(vf n) { return (vu)_mm512_permutexvar_epi32((__m512i)n, *(const __m512i*)roots); }
-INLINE vf fused(vf a, vf b, vf c) { return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
+STATEWISE_INLINE vu root(vf n) {
+  return (vu)_mm512_permutexvar_epi32((__m512i)n, *(const __m512i*)roots);
+}
+STATEWISE_INLINE vf fused(vf a, vf b, vf c) {
+  return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
 #else
-INLINE vu root(vf n) { return (vu)_mm256_permutevar8x32_epi32(*(const __m256i*)roots, (__m256i)n); }
-INLINE vf fused(vf a, vf b, vf c) { return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
+STATEWISE_INLINE vu root(vf n) {
+  return (vu)_mm256_permutevar8x32_epi32(*(const __m256i*)roots, (__m256i)n);
+}
+STATEWISE_INLINE vf fused(vf a, vf b, vf c) {
+  return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
 #endif
 
-// 1 / (1 + e^-x), where e^-x is 2^n e^-r, n in eighths, whose roots are looked up. The polynomial is
-// within 3e-8 of e^-r. Both sums are 2^64 times smaller: so it goes through the denormals to zero.
-INLINE vf sigmoid(vf x) {
-  constexpr float magic = 1.5f * (1 << 20) - 64;  // adding it rounds to eighths, and divides by 2^64
+// 1 / (1 + e^-x), where e^-x is 2^n e^-r, n in eighths, whose roots are looked up. The polynomial
+// is within 3e-8 of e^-r. Both sums are 2^64 times smaller: so it goes through the denormals to
+// zero.
+STATEWISE_INLINE vf sigmoid(vf x) {
+  constexpr float magic =
+      1.5f * (1 << 20) - 64;  // adding it rounds to eighths, and divides by 2^64
   const vf held = at_most(40.0f, at_least(-104.0f, x));
   const vf n = fused(held, splat(-1.44269504088896341f), splat(magic));
   const vf r = fused(n - magic, splat(0.693147180559945309f), held);  // not rounded in between
@@ -57,7 +68,7 @@ INLINE vf sigmoid(vf x) {
   return 0x1p-64f / fused(p, power, splat(0x1p-64f));
 }
 #else
-INLINE vf sigmoid(vf x) {
+STATEWISE_INLINE vf sigmoid(vf x) {
   const vf falling = (vf)((vi)x | (int32_t)0x80000000);  // -|x|
   const vf e = power(at_least(-104.0f, falling), vi{} + 191 * exponent_one, splat(0x1p-64f));
   return (x < 0.0f ? e : splat(1.0f)) / (1.0f + e);
@@ -65,7 +76,7 @@ INLINE vf sigmoid(vf x) {
 #endif
 
 // x p / q, within 9e-9 of it as far as it is held; there the quotient comes to 1 exactly.
-INLINE vf hyperbolic(vf x) {
+STATEWISE_INLINE vf tanh(vf x) {
   constexpr float most = 8.03398514f;
   const vf c = at_most(most, at_least(-most, x));
   const vf z = c * c;

@@ -8,15 +8,15 @@ static void gemm(const Panels& b, i64 rows, const float* const* a, i64 first, i6
   // As many rows at a time as stay in the second-level cache while the panels pass by.
   i64 group = 65536 / (b.depth > 0 ? b.depth : 1) / step * step;
   if (group < 4 * step) group = 4 * step;
-  vf sums[most_rows * plain_vectors];
-  const float *shifted[most_rows], *begin[most_rows];
+  vf sums[max_rows * plain_vectors];
+  const float *shifted[max_rows], *begin[max_rows];
   for (int r = 0; r < step; ++r) begin[r] = reinterpret_cast<const float*>(sums + r * b.vectors);
   for (i64 start = 0; start < rows; start += group) {
-    const i64 stop = least(rows, start + group);
+    const i64 stop = smaller(rows, start + group);
     for (i64 p = first; p < last; ++p) {
       i64 k = 0;
       do {
-        const i64 depth = least(depth_block, b.depth - k);
+        const i64 depth = smaller(depth_block, b.depth - k);
         for (i64 i = start, m; i < stop; i += m) {
           m = next_rows(stop - i, step);
           for (i64 r = 0; r < m; ++r) {
@@ -81,8 +81,8 @@ static void tn_tile(const float* a, const float* b, i64 rows, float* out, i64 st
     }
 }
 
-static constexpr void (*tn_tiles[tn_vectors])(const float*, const float*, i64, float*, i64, bool) =
-    {tn_tile<1>, tn_tile<2>, tn_tile<3>};
+static constexpr void (*tn_tiles[tn_vectors])(const float*, const float*, i64, float*, i64,
+                                              bool) = {tn_tile<1>, tn_tile<2>, tn_tile<3>};
 
 // Strips of tn_rows columns, each with its rows one after the other. On the way the columns are
 // added up, to `sums` where it is given.
@@ -131,7 +131,7 @@ static void tn_strips_times(const float* left, i64 n, const float* panel, i64 ve
                             float* C, i64 columns, i64 width, bool add) {
   float edge[tn_rows * tn_vectors * V];
   for (i64 row = 0; row < n; row += tn_rows, left += tn_chunk * tn_rows, C += tn_rows * columns) {
-    const i64 height = least(tn_rows, n - row);
+    const i64 height = smaller(tn_rows, n - row);
     if (height == tn_rows && width == vectors * V) {
       // The sums so far are far away where C is large.
       for (i64 i = 0; i < tn_rows; ++i)
@@ -155,7 +155,7 @@ static void gemm_tn(i64 rows, const float* const* a, const Product* products, i6
   const i64 packed = tn_strips(n) * tn_chunk * tn_rows;
   i64 start = 0;
   do {
-    const i64 depth = least(tn_chunk, rows - start);
+    const i64 depth = smaller(tn_chunk, rows - start);
     for (i64 p = 0; p < count; ++p)
       tn_pack(left + p * packed, depth, a + start, products[p].offset, n, products[p].sums);
     for (i64 r = 0; r < right_count; ++r) {
@@ -164,9 +164,9 @@ static void gemm_tn(i64 rows, const float* const* a, const Product* products, i6
       i64 vectors;
       for (i64 column = 0; column < columns; column += vectors * V) {
         const i64 remaining = (columns - column + V - 1) / V;
-        vectors = least((all + panels - 1) / panels, remaining);
+        vectors = smaller((all + panels - 1) / panels, remaining);
         tn_pack_right(panel, depth, rights[r], start, column, vectors);
-        const i64 width = least(vectors * V, columns - column);
+        const i64 width = smaller(vectors * V, columns - column);
         for (i64 p = 0; p < count; ++p)
           if (products[p].into[r])
             tn_strips_times(left + p * packed, n, panel, vectors, depth,

@@ -1,4 +1,4 @@
-"""Running a full model along series: seeding states, going on, sampling what may come."""
+"""Running a full model along series: seeding states, going on, and sampling future paths."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from statewise.forecast.frames import Series
 from statewise.forecast.table import Track
+from statewise.progress import Progress
 from statewise.runtime import Model
 from statewise.state import State
 
 NAME = "statewise"
 SAMPLES = 500
+"""How many paths are sampled for each series."""
 ROWS = 4096
+"""How many paths are stepped at once."""
 
 
 def consume(
@@ -35,9 +39,14 @@ def consume(
     return [y[index, :length, 0] for index, length in enumerate(lengths)], state
 
 
-def errors(values: np.ndarray, forecasts: np.ndarray, skip: int) -> np.ndarray:
-    """One-step errors along a series, value minus forecast, without the first `skip` steps."""
-    return np.asarray(values[1 + skip :] - forecasts[skip:-1])
+def advance(model: Model, tracks: Sequence[Track], series: Sequence[Series]) -> list[Track]:
+    """The tracks after each has consumed the further steps of its series."""
+    before = State.cat([track.state for track in tracks])
+    forecasts, after = consume(model, [one.values for one in series], before)
+    return [
+        track.advance(after.rows(index), one.times[-1], one.values, forecasts[index])
+        for index, (track, one) in enumerate(zip(tracks, series, strict=True))
+    ]
 
 
 def extrapolate(model: Model, state: State, horizon: int) -> np.ndarray:
@@ -49,7 +58,7 @@ def extrapolate(model: Model, state: State, horizon: int) -> np.ndarray:
     return np.concatenate(path, axis=1)
 
 
-def sample(
+def sample_paths(
     model: Model,
     state: State,
     residuals: Sequence[np.ndarray],
@@ -57,8 +66,8 @@ def sample(
     samples: int,
     seed: int,
 ) -> np.ndarray:
-    """Paths that may come: at every step one of the series' own past errors is added to the
-    forecast, and the sum is taken as the next value.
+    """Possible futures: at every step one of the series' own past errors is added to the forecast,
+    and the sum is taken as the next value.
 
     Arguments:
         state: B rows.
@@ -71,19 +80,21 @@ def sample(
     noise = np.stack([rng.choice(own, size=(samples, horizon)) for own in residuals])
     paths = np.empty((state.batch, samples, horizon))
     at_once = max(1, ROWS // samples)
-    for start in range(0, state.batch, at_once):
-        some = np.arange(start, min(start + at_once, state.batch))
-        forks = state.rows(np.repeat(some, samples))
-        drawn = noise[some].reshape(-1, horizon)
-        for step in range(horizon):
-            value = np.asarray(forks["outputs.y"]) + drawn[:, step, None]
-            paths[some, :, step] = value.reshape(len(some), samples)
-            if step + 1 < horizon:
-                _, forks = model.step(value, forks)
+    with Progress("sampling intervals", state.batch * horizon) as progress:
+        for start in range(0, state.batch, at_once):
+            some = np.arange(start, min(start + at_once, state.batch))
+            forks = state.rows(np.repeat(some, samples))
+            drawn = noise[some].reshape(-1, horizon)
+            for step in range(horizon):
+                value = np.asarray(forks["outputs.y"]) + drawn[:, step, None]
+                paths[some, :, step] = value.reshape(len(some), samples)
+                if step + 1 < horizon:
+                    _, forks = model.step(value, forks)
+                progress.update(start * horizon + (step + 1) * len(some))
     return paths
 
 
-def columns(
+def build_columns(
     model: Model, tracks: Sequence[Track], horizon: int, levels: Sequence[float], seed: int
 ) -> dict[str, np.ndarray]:
     """The columns of a forecast: (B * horizon,) each, the point forecast and its intervals."""
@@ -91,7 +102,7 @@ def columns(
     named = {NAME: extrapolate(model, state, horizon).reshape(-1)}
     if levels:
         residuals = [track.residuals for track in tracks]
-        paths = sample(model, state, residuals, horizon, SAMPLES, seed)
+        paths = sample_paths(model, state, residuals, horizon, SAMPLES, seed)
         for level in levels:
             low, high = np.quantile(paths, [0.5 - level / 200, 0.5 + level / 200], axis=1)
             named[f"{NAME}-lo-{level:g}"] = low.reshape(-1)

@@ -42,7 +42,7 @@ def saved(tmp_path):
 
 
 def test_the_report_is_true():
-    report = kernels.report()
+    report = kernels.describe()
     assert report["available"]
     assert report["isa"] in report["isas"]
     assert report["threads"] >= 1
@@ -50,20 +50,20 @@ def test_the_report_is_true():
 
 
 def test_an_environment_variable_forces_an_instruction_set():
-    for name in kernels.isas():
-        assert run("print(kernels.isa())", STATEWISE_ISA=name) == name
-    out = run("print(kernels.available(), kernels.report()['reason'])", STATEWISE_ISA="mmx")
+    for name in kernels.list_isas():
+        assert run("print(kernels.get_isa())", STATEWISE_ISA=name) == name
+    out = run("print(kernels.is_available(), kernels.describe()['reason'])", STATEWISE_ISA="mmx")
     assert out.startswith("False")
     assert "mmx" in out
 
 
 def test_threads_are_set_and_reset():
     kernels.set_threads(0)
-    default = kernels.threads()
+    default = kernels.get_threads()
     kernels.set_threads(3)
-    assert kernels.threads() == 3
+    assert kernels.get_threads() == 3
     kernels.set_threads(0)
-    assert kernels.threads() == default
+    assert kernels.get_threads() == default
 
 
 USE = """
@@ -92,10 +92,10 @@ def test_the_same_answers_with_and_without_kernels_and_no_torch(saved):
 @pytest.mark.pure
 def test_without_kernels_the_door_says_so():
     code = """
-assert not kernels.available() and kernels.isa() is None and kernels.isas() == []
-assert kernels.threads() == 1 and kernels.report()["reason"]
+assert not kernels.is_available() and kernels.get_isa() is None and kernels.list_isas() == []
+assert kernels.get_threads() == 1 and kernels.describe()["reason"]
 kernels.set_threads(2)
-kernels.select("avx2")
+kernels.select_isa("avx2")
 """
     run(code, blocked=True)
 
@@ -121,7 +121,7 @@ m(x)
 
 def test_the_kernels_know_no_python_and_no_torch():
     folder = Path(__file__).parents[2] / "native"
-    parts = ["vector.h", "activations.h", "tile.h", "gemm.h", "forward.h", "backward.h"]
+    parts = ["vector-inl.h", "activations-inl.h", "tile-inl.h", "gemm-inl.h", "forward-inl.h", "backward-inl.h"]
     for name in [*parts, "kernels.h", "kernels.cpp", "layer.cpp", "sequence.cpp", "gradients.cpp"]:
         text = (folder / name).read_text()
         assert "Python.h" not in text
