@@ -20,7 +20,7 @@ from torch.nn import functional
 import onnx_peer
 import statewise as sw
 from statewise import kernels
-from statewise.text.generation import Generation, Sampling
+from statewise.text import Generation, Sampling
 from text import UNITS, WIDTH, ByHand
 
 SIZE, LENGTH, TURNS = 65, 1000, 9

@@ -151,7 +151,9 @@ def pack_program(
     if not is_available() or not all(_is_float32(p) for p in params.values()):
         return None
     bare = [_unwrap(cell) for cell in cells]
-    if any(kernel_name(cell) is None and type(cell) not in (LayerNorm, Dropout) for cell, _ in bare):
+    if any(
+        kernel_name(cell) is None and type(cell) not in (LayerNorm, Dropout) for cell, _ in bare
+    ):
         return None
     outputs = architecture.outputs
     if outputs is not None and outputs.inverse:

@@ -39,7 +39,10 @@ def test_the_document_tells_what_keras_does(backend):
 
 
 def test_the_document_tells_what_torch_and_statewise_do():
-    for title, make in (("torch `nn.LSTM`", demo.make_torch_lstm), ("statewise", demo.make_statewise_lstm)):
+    for title, make in (
+        ("torch `nn.LSTM`", demo.make_torch_lstm),
+        ("statewise", demo.make_statewise_lstm),
+    ):
         report = check.run(make(), only=demo.PROBES)
         assert [demo._answer(report, fact) for fact, _ in demo.LINES] == column(title)
 

@@ -18,9 +18,7 @@ def report(**answers):
 
 def test_words_speak_of_every_way_of_calling():
     seen = report(carry__call="carried", carry__predict="reset", reset="initial")
-    assert seen.expect("carry").failures == (
-        "carry.predict: expected carried, saw reset (seen)",
-    )
+    assert seen.expect("carry").failures == ("carry.predict: expected carried, saw reset (seen)",)
     assert seen.expect("reset").failures == ("carry.call: expected reset, saw carried (seen)",)
     assert seen.expect(None).ok
 

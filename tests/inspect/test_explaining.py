@@ -94,7 +94,7 @@ def test_a_batch_of_units_gives_what_one_edit_at_a_time_gives(made):
 def random_model(level="char"):
     text = sw.TextModel([sw.LSTM(40), sw.GRU(5)], width=6, level=level)
     text.vocabulary = sw.text.Vocabulary.of(["abc (x)\n"], level)
-    arch = text._architecture(len(text.vocabulary))
+    arch = text.build_architecture(len(text.vocabulary))
     text.model = sw.runtime.Model(arch, weights(arch))
     return text
 

@@ -145,7 +145,9 @@ def test_programs_that_do_not_fit():
         program.add_layer("lstm", 3, 0, False, "0.h", "0.c", W, R, b)
     for c, cell in ((None, "lstm"), ("0.c", "elman_tanh")):
         with pytest.raises(ValueError, match="name of c"):
-            program.add_layer(cell, 2, 0, False, "0.h", c, *(W[:2], R[:2], b[:2]) if c else (W, R, b))
+            program.add_layer(
+                cell, 2, 0, False, "0.h", c, *(W[:2], R[:2], b[:2]) if c else (W, R, b)
+            )
     program.add_layer("lstm", 2, 0, False, "0.h", "0.c", W, R, b)
     with pytest.raises(ValueError, match="must be a contiguous"):
         program.add_norm(b, b, 1e-5, 0)

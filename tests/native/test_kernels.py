@@ -121,7 +121,14 @@ m(x)
 
 def test_the_kernels_know_no_python_and_no_torch():
     folder = Path(__file__).parents[2] / "native"
-    parts = ["vector-inl.h", "activations-inl.h", "tile-inl.h", "gemm-inl.h", "forward-inl.h", "backward-inl.h"]
+    parts = [
+        "vector-inl.h",
+        "activations-inl.h",
+        "tile-inl.h",
+        "gemm-inl.h",
+        "forward-inl.h",
+        "backward-inl.h",
+    ]
     for name in [*parts, "kernels.h", "kernels.cpp", "layer.cpp", "sequence.cpp", "gradients.cpp"]:
         text = (folder / name).read_text()
         assert "Python.h" not in text

@@ -22,7 +22,7 @@ from statewise.forecast.learning import Settings, calibrate_intervals, learn
 from statewise.forecast.rollout import advance, build_columns
 from statewise.forecast.table import StateTable
 from statewise.runtime import Model
-from statewise.spec import describe
+from statewise.spec import format_spec
 from statewise.transforms import Difference, Lags, Standardize
 from statewise.validation import check_whole_number
 from statewise.wording import format_count
@@ -261,7 +261,7 @@ class Forecaster:
 
     def __repr__(self) -> str:
         count = len(self.architecture.transforms)
-        cells = [describe(cell) for cell in self.architecture.layers]
+        cells = [format_spec(cell) for cell in self.architecture.layers]
         last = self.architecture.transforms[-1] if count else None
         season = isinstance(last, Lags) and len(last.lags) == 1 and last.lags[0] + 1
         options = f"transforms=[{', '.join(cells[:count])}], layers=[{', '.join(cells[count:])}]"

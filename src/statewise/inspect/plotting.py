@@ -11,6 +11,7 @@ from statewise.cells import GRU, LSTM
 from statewise.errors import InputError
 from statewise.figures import INK, LINE, SOFT, count_columns, make_figure, style_axes, write_figure
 from statewise.inspect.subject import cell_of, innermost, memory, suggestion, telling
+from statewise.inspect.unit_groups import find_companions, value_shapes
 
 if TYPE_CHECKING:
     from statewise.inspect.trace import Trace
@@ -84,8 +85,7 @@ def _draw_heat(trace: Trace, name: str, values: np.ndarray, start: int) -> Any:
 def _draw_gates(trace: Trace, name: str, unit: int, row: int, span: tuple[int, int]) -> Any:
     layer = name.partition(".")[0]
     start, stop = span
-    known = [one for one in trace if one.partition(".")[0] == layer]
-    known = [one for one in known if unit < trace[one].shape[-1]]
+    known = find_companions(name, value_shapes(trace), trace.model)
     curve = trace.inputs[row, start:stop] if trace.inputs.ndim == 3 else None
     count = len(known) + (curve is not None)
     figure = make_figure(min(16.0, max(7.0, (stop - start) / 9)), 0.9 + 0.85 * count, "inspect")

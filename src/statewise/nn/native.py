@@ -57,7 +57,9 @@ def whole(
     run: Any = _Recurrent.apply if followed else _forward
     if torch.compiler.is_compiling() or not _plain(tensors):
         run = recurrent
-    y, h, c, *saved = run(*tensors, reset, lengths, kernels.kernel_name(cell), followed or capturing)
+    y, h, c, *saved = run(
+        *tensors, reset, lengths, kernels.kernel_name(cell), followed or capturing
+    )
     if "c" not in s:
         return y, {"h": h}, kernels.view_intermediates(cell, y, saved[0]) if capturing else {}
     return y, {"h": h, "c": c}, kernels.view_intermediates(cell, y, *saved) if capturing else {}
