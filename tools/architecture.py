@@ -92,8 +92,9 @@ def render(document: str) -> str:
         before, found, after = document.partition(heading)
         if not found:
             raise SystemExit(f"{DOCUMENT.name} has no heading {heading!r}")
-        block = re.compile(r"(?<=```\n).*?(?=\n```)", re.DOTALL)
-        document = before + found + block.sub(lambda _, new=drawing(): new, after, count=1)
+        opening, _, rest = after.partition("```\n")
+        _, _, closing = rest.partition("\n```")
+        document = f"{before}{found}{opening}```\n{drawing()}\n```{closing}"
     return document
 
 
