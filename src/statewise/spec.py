@@ -39,6 +39,8 @@ def format_spec(part: Any) -> str:
     """A part of an architecture as Python writes it, without the options at their defaults:
     ``LSTM(64, projection=16)``.
     """
+    if isinstance(part, (tuple, list)):
+        return f"({', '.join(map(format_spec, part))}{',' * (len(part) == 1)})"
     if not isinstance(part, Spec):
         return json.dumps(part, ensure_ascii=False) if isinstance(part, str) else repr(part)
     options = []

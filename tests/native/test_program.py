@@ -207,7 +207,7 @@ def test_sampling_is_stepping(isa, threads, rows, weights):
     _, state = model(rng.integers(0, 50, (rows, 4)))
     tokens, after = model.sample(noise, state)
     assert tokens[4, 0] == 5
-    expected, steps = model._sampled(noise, state)
+    expected, steps = model._sample_steps(noise, state)
     np.testing.assert_array_equal(tokens, expected)
     for t in (0, 4, 8):
         assert after(t).position.tolist() == [5 + t] * rows

@@ -14,7 +14,7 @@ from statewise.errors import DataError, FileError, InputError
 from statewise.extras import require
 from statewise.inspect.recording import executor_of
 from statewise.inspect.subject import suggestion
-from statewise.runtime import load as load_model
+from statewise.loading import find_model_file, load_statewise
 from statewise.state import State
 from statewise.weights import KIND
 
@@ -105,11 +105,7 @@ def read_window(model: str, source: str, options: WindowOptions) -> Window:
 
 
 def _open_model(name: str) -> tuple[Any, str]:
-    path = Path(name)
-    file = path / "model.safetensors" if path.is_dir() else path
-    if not file.is_file():
-        what = "has no model.safetensors in it" if path.is_dir() else "does not exist"
-        raise FileError(f"{name} {what}; {_MODELS}")
+    path, file = Path(name), find_model_file(name)
     if file.suffix != ".safetensors":
         raise FileError(f"{name} is not a model; {_MODELS}")
     written = checkpoint.read_metadata(file, KIND)
@@ -122,7 +118,7 @@ def _open_model(name: str) -> tuple[Any, str]:
         from statewise.forecast import Forecaster
 
         return Forecaster.load(path), "forecaster"
-    return load_model(file), "plain"
+    return load_statewise(file), "plain"
 
 
 def _bounds(source: str, total: int, options: WindowOptions) -> tuple[int, int]:
@@ -139,7 +135,7 @@ def _bounds(source: str, total: int, options: WindowOptions) -> tuple[int, int]:
 def _read_text_window(model: TextModel, source: str, options: WindowOptions) -> Window:
     from statewise.text.corpus import read_text
 
-    text = read_text(source)
+    text = model.vocabulary.normalize(read_text(source))
     if not text:
         raise DataError(f"{source} is empty; give a file with some text in it")
     if model.level == "byte":
@@ -227,7 +223,7 @@ def _read_one_series(
     model: Any, frame: Any, options: WindowOptions
 ) -> tuple[list[str], list[str], np.ndarray, State | None]:
     """Labels, its name, values (T, 1), and the state before it where a forecaster has one."""
-    from statewise.forecast.calendar import show
+    from statewise.forecast.calendar import format_time
     from statewise.forecast.frames import read
     from statewise.forecast.sources import guess
 
@@ -247,7 +243,7 @@ def _read_one_series(
         some = ", ".join(list(ids)[:10]) + (", ..." if len(ids) > 10 else "")
         raise DataError(f"there is no series {name!r}{hint} The file has {some}")
     chosen = ids[name]
-    labels = [show(time) for time in chosen.times]
+    labels = [format_time(time) for time in chosen.times]
     called = columns.target if len(ids) == 1 else f"{columns.target} of {name}"
     start = None if own is None else _initial_state(model, chosen.id, chosen.values)
     return labels, [called], chosen.values[:, None], start
@@ -255,7 +251,7 @@ def _read_one_series(
 
 def _initial_state(forecaster: Forecaster, key: Any, values: np.ndarray) -> State:
     """The state before a series, with the mean and scale of training if it was in training."""
-    from statewise.forecast.prepared import prepare
+    from statewise.forecast.core import prepare
     from statewise.transforms import Standardize
 
     assert forecaster.model is not None

@@ -133,10 +133,10 @@ def _examine(
 
 @contextmanager
 def _one_kernel_thread() -> Iterator[None]:
-    if not kernels.available():
+    if not kernels.is_available():
         yield
         return
-    threads = kernels.threads()
+    threads = kernels.get_threads()
     kernels.set_threads(1)
     try:
         yield
