@@ -1,4 +1,6 @@
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -248,3 +250,11 @@ def test_the_command_prints_json_alone():
     assert "training 2 models: " in done.stderr
     bad = call("exam", "nothing")
     assert (bad.returncode, bad.stderr.count("\n")) == (2, 1)
+
+
+def test_the_example_of_the_document_runs(capsys):
+    text = (Path(__file__).parents[2] / "docs" / "exam.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec(block.replace("seconds=1)", "seconds=0.1, jobs=1)"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["anbn"] * 3 + ["parity"] * 3
