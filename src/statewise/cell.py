@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
+import numpy as np
+
 from statewise.declarations import Field, Parameter
 from statewise.errors import CellError
 from statewise.initializers import Initializer

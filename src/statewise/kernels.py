@@ -122,7 +122,7 @@ def pack_weights(
     b: np.ndarray,
     m: np.ndarray | None = None,
     p: np.ndarray | None = None,
-    **options: bool,
+    **options: Any,
 ) -> native.Layer:
     """Pack plain float32 weights for a kernel by name, see `_native.Layer` for the options."""
     return native.Layer(name, W.shape[1], R.shape[1], W, R, b, m, p, **options)

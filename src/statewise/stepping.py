@@ -50,7 +50,8 @@ def takes_capture(cell: Cell, method: str = "step") -> bool:
     """Whether a cell passes the values inside its step through `capture`, so that they can be
     changed.
     """
-    return _has_capture(type(cell), method)
+    kind: Any = type(cell)  # mypy: a metaclass may not hash
+    return _has_capture(kind, method)
 
 
 @cache
@@ -66,7 +67,7 @@ def _call(
     capture: Capture,
 ) -> tuple[Array, Fields]:
     """Call `step` or `scan`; what it returns as intermediates is taken down too."""
-    captures = _has_capture(type(cell), method)
+    captures = takes_capture(cell, method)
     returned: Any = function(*given, capture=capture) if captures else function(*given)
     if not isinstance(returned, tuple) or len(returned) not in ((2, 3) if captures else (3,)):
         came = f"{len(returned)} values" if isinstance(returned, tuple) else type(returned).__name__

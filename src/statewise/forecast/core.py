@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from statewise.architecture import Architecture, Linear, Vector
-from statewise.cell import Cell, Field, Transform, fields
+from statewise.cell import Cell, Transform, declared_fields
+from statewise.declarations import Field
 from statewise.errors import ArchitectureError, CellError
 from statewise.runtime import Model
 from statewise.state import State
@@ -113,8 +114,8 @@ def prepare(model: Model, values: np.ndarray) -> TrainingData:
 def _fit_fields(transform: Transform, history: np.ndarray) -> dict[str, Field]:
     """The state fields of a transform that was fitted to a history, (T, inputs)."""
     fitted, width = transform.fit(history), history.shape[1]
-    expected = fields(transform, width)
-    found = fields(fitted, width) if isinstance(fitted, Transform) else None
+    expected = declared_fields(transform, width)
+    found = declared_fields(fitted, width) if isinstance(fitted, Transform) else None
     if found is None or _layout(found) != _layout(expected):
         raise CellError(
             f"{type(transform).__name__}.fit must return a transform whose state has the fields "

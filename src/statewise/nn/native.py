@@ -296,7 +296,7 @@ def _tensor(array: Any) -> Tensor | None:
     return None if array is None else torch.from_numpy(array)
 
 
-def _layer(kernel: str, *weights: Tensor | None, **packing: bool) -> Any:
+def _layer(kernel: str, *weights: Tensor | None, **packing: Any) -> Any:
     # Packed anew at every call: a weight can change in ways that torch does not count.
     arrays = [_numpy(tensor) for tensor in weights]
     return kernels.pack_weights(kernel, *arrays, borrow=True, **packing)
