@@ -65,7 +65,7 @@ def gates_width(name: str, units: int) -> int:
 class Layer:
     """One layer's weights, packed for its kernels."""
 
-    def __init__(self, cell: str, inputs: int, units: int, W: numpy.typing.NDArray[numpy.float32], R: numpy.typing.NDArray[numpy.float32], b: numpy.typing.NDArray[numpy.float32], m: numpy.typing.NDArray[numpy.float32] | None = None, bf16: bool = False, backward: bool = False, toward_inputs: bool = True, borrow: bool = False) -> None:
+    def __init__(self, cell: str, inputs: int, units: int, W: numpy.typing.NDArray[numpy.float32], R: numpy.typing.NDArray[numpy.float32], b: numpy.typing.NDArray[numpy.float32], m: numpy.typing.NDArray[numpy.float32] | None = None, p: numpy.typing.NDArray[numpy.float32] | None = None, bf16: bool = False, backward: bool = False, toward_inputs: bool = True, borrow: bool = False) -> None:
         """
         Pack the weights of a cell by name: in bfloat16, or for the way back (and then toward the inputs too, or not). With `borrow` the layer runs on torch's threads.
         """
@@ -77,10 +77,11 @@ class Layer:
 
     def backward(self, x: numpy.typing.NDArray[numpy.float32], h0: numpy.typing.NDArray[numpy.float32], c0: numpy.typing.NDArray[numpy.float32] | None, reset: numpy.typing.NDArray[numpy.bool] | None, h_init: numpy.typing.NDArray[numpy.float32] | None, c_init: numpy.typing.NDArray[numpy.float32] | None, lengths: numpy.typing.NDArray[numpy.int64] | None, y: numpy.typing.NDArray[numpy.float32], gates: numpy.typing.NDArray[numpy.float32], cells: numpy.typing.NDArray[numpy.float32] | None, dy: numpy.typing.NDArray[numpy.float32] | None, dh: numpy.typing.NDArray[numpy.float32] | None, dc: numpy.typing.NDArray[numpy.float32] | None, inputs: bool) -> tuple[numpy.typing.NDArray[numpy.float32] | None, ...]:
         """
-        From what `forward` returned and the gradients of y and the final state to those of x, W, R, b, m, h0, c0, h_init and c_init, None where there is none.
+        From what `forward` returned and the gradients of y and the final state to those of x, W, R, b, m, p, h0, c0, h_init and c_init, None where there is none.
         """
 
-STATE_SLOTS: tuple = ('_arrays', '_position', 'origin')
+def list_state_slots() -> list[str]:
+    """The slots that a class of states must have, in order."""
 
 class Program:
     """A whole model, its weights packed part by part."""
@@ -91,7 +92,7 @@ class Program:
     def set_embedding(self, table: numpy.typing.NDArray[numpy.float32]) -> None:
         """Take tokens as inputs: their vectors (tokens, width)."""
 
-    def add_layer(self, cell: str, units: int, residuals: int, bf16: bool, h: str, c: str | None, W: numpy.typing.NDArray[numpy.float32], R: numpy.typing.NDArray[numpy.float32], b: numpy.typing.NDArray[numpy.float32], m: numpy.typing.NDArray[numpy.float32] | None = None) -> None:
+    def add_layer(self, cell: str, units: int, residuals: int, bf16: bool, h: str, c: str | None, W: numpy.typing.NDArray[numpy.float32], R: numpy.typing.NDArray[numpy.float32], b: numpy.typing.NDArray[numpy.float32], m: numpy.typing.NDArray[numpy.float32] | None = None, p: numpy.typing.NDArray[numpy.float32] | None = None) -> None:
         """
         A recurrent layer inside so many residual connections, and its state fields' names.
         """
@@ -117,7 +118,7 @@ class Program:
 
     def make_states(self, type: type, origin: object) -> None:
         """
-        Let `advance` take and make states of this class and origin. Its slots must be STATE_SLOTS.
+        Let `advance` take and make states of this class, see `list_state_slots`, and origin.
         """
 
     def step(self, x: object | None, arrays: object | None, position: object | None) -> tuple[numpy.typing.NDArray[numpy.float32], dict[str, numpy.typing.NDArray[numpy.float32]], numpy.typing.NDArray[numpy.int64]] | None:
