@@ -21,6 +21,7 @@ from statewise.inspect.subject import find_memory, get_model, suggest
 from statewise.inspect.threads import limit_threads
 from statewise.inspect.unit_groups import Shapes, find_companions
 from statewise.progress import Progress
+from statewise.wording import format_count
 
 LAGS, FOLLOWED, NUDGED = 64, 500, 256
 """The memory horizon: lags, steps at the beginning of the window that are used, units at most."""
@@ -240,7 +241,7 @@ def _print_summary(out: Path, source: str, found: dict[str, Any]) -> None:
     values = len(found["values"])
     print(f"{out}: {_format_steps(found)} of {source}, {out.stat().st_size / 1e6:.1f} MB")
     layers = ", ".join(layer["label"] for layer in found["layers"])
-    print(f"{layers}: {values} {'value' if values == 1 else 'values'} at each step")
+    print(f"{layers}: {format_count(values, 'value')} at each step")
     for note in found["notes"]:
         print(note)
     for card in found["cards"]:
