@@ -23,7 +23,7 @@ DPI = 130
 
 _DATES = {
     "formats": ["%Y", "%b", "%b %d", "%H:%M", "%H:%M", "%S.%f"],
-    "zero_formats": ["", "%Y", "%b", "%b %d", "%H:%M", "%H:%M"],
+    "zero_formats": ["", "%Y", "%b %d", "%b %d", "%H:%M", "%H:%M"],
     "offset_formats": ["", "%Y", "%Y", "%Y %b %d", "%Y %b %d", "%Y %b %d %H:%M"],
 }
 """How dates are written where ticks are years, months, days, hours, minutes and seconds."""

@@ -80,7 +80,7 @@ class ModelBase:
         """
         count = sum(math.prod(one.shape) for one in self.architecture.parameters.values())
         parts = "".join(f"\n  {line}" for line in self.architecture.describe().splitlines())
-        return f"Model({count:,} weights, {how}){parts}"
+        return f"Model({count:,} parameters, {how}){parts}"
 
     @contextmanager
     def overridden(self, override: Callable[[Executor], None]) -> Iterator[None]:

@@ -22,6 +22,7 @@ def main() -> None:
     app = build_command()
     options = find_options(app, sys.argv[1:])
     warnings.showwarning = partial(_show_warning, options)
+    warnings.simplefilter("once", StatewiseWarning)
     Progress.everywhere = True
     try:
         status = app.main(prog_name="statewise", standalone_mode=False)

@@ -20,7 +20,7 @@ from statewise.errors import DataError, FileError
 from statewise.forecast import Comparison, Forecaster, compare_state_policies
 from statewise.forecast.calendar import format_time
 from statewise.forecast.forecaster import check_levels
-from statewise.forecast.frames import Columns, Missing
+from statewise.forecast.frames import ALONE, Columns, Missing
 from statewise.forecast.plot import PANELS, draw_forecast
 from statewise.forecast.rollout import NAME
 from statewise.forecast.sources import guess, load
@@ -128,7 +128,7 @@ def find_series(frame: Any, columns: Columns, words: list[str]) -> list[Any] | N
     """
     if not words:
         return None
-    ids = ["series"] if columns.id is None else frame[columns.id].unique()
+    ids = [ALONE] if columns.id is None else frame[columns.id].unique()
     known = {str(one): one for one in ids}
     for word in words:
         if word not in known:

@@ -18,6 +18,8 @@ ALIASES = {
 
 _QUOTED = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
 
+_CODE = r"\w\((?:[^()]|\([^()]*\))*\)"
+
 
 def find_options(command: Any, words: Sequence[str]) -> dict[str, str]:
     """The options of the command that is called, by the names of their arguments in Python.
@@ -40,7 +42,8 @@ def find_options(command: Any, words: Sequence[str]) -> dict[str, str]:
 def name_options(message: str, options: Mapping[str, str]) -> str:
     """A message that names options: ``--missing skip`` for ``missing='skip'``.
 
-    So does ``--test must be`` for ``test must be``. Text in quotes stays, since it is a user's.
+    So does ``--test must be`` for ``test must be``. Text in quotes stays, since it is a user's, and
+    so does code, such as ``LSTM(units=0)``.
     """
     names = "|".join(sorted(map(re.escape, options), key=len, reverse=True))
     if not names:
@@ -48,7 +51,7 @@ def name_options(message: str, options: Mapping[str, str]) -> str:
     pattern = re.compile(
         rf"(?<![\w.'\"-])(?P<set>{names})=(?P<value>{_QUOTED}|[\w.+-]+)?"
         rf"|(?:^|(?<=: )|(?<=; )|(?<=, ))(?P<subject>{names})(?= (?:must|is not|are not)\b)"
-        rf"|(?<!\w)(?:{_QUOTED})(?!\w)"
+        rf"|(?<!\w)(?:{_QUOTED})(?!\w)|{_CODE}"
     )
 
     def rename(found: re.Match[str]) -> str:
@@ -58,8 +61,8 @@ def name_options(message: str, options: Mapping[str, str]) -> str:
             return found[0]
         value = found["value"] or ""
         option = options[found["set"]]
-        if value == "True":
-            return option
+        if value in ("True", "None"):
+            return option if value == "True" else f"no {option}"
         plain = value[1:-1] if value[:1] in ("'", '"') else value
         return f"{option} {shlex.quote(plain)}" if plain else option
 

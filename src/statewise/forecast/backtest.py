@@ -38,7 +38,7 @@ def cross_validate(
         left = max(0, len(one.values) - held_out)
         if left < settings.shortest:
             raise DataError(
-                f"series {one.id!r} has {format_count(len(one.values), 'step')}; "
+                f"{one} has {format_count(len(one.values), 'step')}; "
                 f"{format_count(n_windows, 'window')} of {format_count(h, 'step')}, {step} apart, "
                 f"leave {left} to learn from, and at least {settings.shortest} are needed"
             )

@@ -83,6 +83,7 @@ class Forecaster:
             season = check_whole_number("season", season, 2, DataError)
             first.append(Lags((season - 1,)))
         calibration = check_whole_number("calibration", calibration, 0, DataError)
+        seed = check_whole_number("seed", seed, 0, DataError)
         architecture = build_architecture(first, [LSTM(32)] if layers is None else list(layers))
         self.settings = Settings(
             architecture, epochs, learning_rate, loss, clip, chunk, lanes, carry, calibration, seed

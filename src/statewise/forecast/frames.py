@@ -19,6 +19,10 @@ Missing = Literal["error", "skip", "interpolate"]
 """What to do about values that are missing."""
 
 
+ALONE = "series"
+"""The id of a series whose frame has no column of ids."""
+
+
 @dataclass(frozen=True)
 class Columns:
     """The names of the columns of a long frame.
@@ -41,6 +45,9 @@ class Series:
     id: Hashable
     times: np.ndarray
     values: np.ndarray
+
+    def __str__(self) -> str:
+        return "the series" if self.id == ALONE else f"series {self.id!r}"
 
     def slice(self, start: int | None, stop: int | None) -> Series:
         """The steps from `start` to `stop`."""
@@ -133,7 +140,7 @@ def _check_columns(data: nw.DataFrame[Any], columns: Columns, choosable: bool) -
 
 def _read_ids(data: nw.DataFrame[Any], name: str | None) -> np.ndarray:
     if name is None:
-        return np.full(len(data), "series")
+        return np.full(len(data), ALONE)
     if data[name].null_count():
         missing = format_count(data[name].null_count(), "row has", "rows have")
         raise DataError(f"{missing} no id in column {name!r}; give every row its series' id")
@@ -190,18 +197,18 @@ def _check_times(series: Series, before: np.generic | None) -> None:
     again = np.flatnonzero(series.times[1:] == series.times[:-1])
     if len(again):
         raise DataError(
-            f"series {series.id!r} has time {format_time(series.times[again[0]])} more than once"
+            f"{series} has time {format_time(series.times[again[0]])} more than once"
             + (f", and {format_count(len(again) - 1, 'more')} such" if len(again) > 1 else "")
             + "; keep one row for each time"
         )
     if before is not None and np.asarray(before).dtype.kind != series.times.dtype.kind:
         raise DataError(
-            f"series {series.id!r} has times like {format_time(series.times[0])}, and those "
+            f"{series} has times like {format_time(series.times[0])}, and those "
             f"already read are like {format_time(before)}"
         )
     if before is not None and series.times[0] <= before:
         raise DataError(
-            f"series {series.id!r} has already been read up to {format_time(before)}, and the new "
+            f"{series} has already been read up to {format_time(before)}, and the new "
             f"rows begin at {format_time(series.times[0])}; give only rows after that"
         )
 
@@ -215,12 +222,12 @@ def _drop_missing(series: Series, missing: Missing) -> Series:
     if missing == "error":
         first = int(np.argmin(finite))
         raise DataError(
-            f"series {series.id!r} has {found} NaN or infinite, the first {series.values[first]} "
+            f"{series} has {found} NaN or infinite, the first {series.values[first]} "
             f"at {format_time(series.times[first])}; fix them, or pass missing='skip' or "
             "missing='interpolate'"
         )
     if not finite.any():
-        raise DataError(f"series {series.id!r} has no finite value")
+        raise DataError(f"{series} has no finite value")
     if missing == "skip":
         _warn(series, f"skipped {found} NaN or infinite")
     return Series(series.id, series.times[finite], series.values[finite])
@@ -241,7 +248,7 @@ def _fill_gaps(
     unbridged = before is not None and gaps[0] > 0
     if missing == "error" or unbridged:
         raise DataError(
-            f"series {series.id!r} has {format_count(int(gaps.sum()), 'missing time')} (one every "
+            f"{series} has {format_count(int(gaps.sum()), 'missing time')} (one every "
             f"{calendar}), the first after {format_time(times[first])}; add the rows, or pass "
             "missing='skip'" + ("" if unbridged else " or missing='interpolate'")
         )
@@ -252,4 +259,4 @@ def _fill_gaps(
 
 
 def _warn(series: Series, what: str) -> None:
-    warnings.warn(f"series {series.id!r}: {what}", DataWarning, stacklevel=6)
+    warnings.warn(f"{series}: {what}", DataWarning, stacklevel=6)

@@ -160,12 +160,12 @@ def check_series(series: Series, shortest: int) -> None:
     """Raise unless a series is long enough to learn from, and varies."""
     if len(series.values) < shortest:
         raise DataError(
-            f"series {series.id!r} has {format_count(len(series.values), 'step')} to learn from; "
+            f"{series} has {format_count(len(series.values), 'step')} to learn from; "
             f"at least {shortest} are needed"
         )
     if (series.values == series.values[0]).all():
         raise DataError(
-            f"series {series.id!r} is constant: every value is {series.values[0]:g}, so there is "
+            f"{series} is constant: every value is {series.values[0]:g}, so there is "
             "nothing to learn; forecast that value, or leave the series out"
         )
 

@@ -91,7 +91,7 @@ def compare_state_policies(
         left = max(0, len(one.values) - test)
         if left <= settings.shortest:
             raise DataError(
-                f"series {one.id!r} has {format_count(len(one.values), 'step')}; a test part of "
+                f"{one} has {format_count(len(one.values), 'step')}; a test part of "
                 f"{test} leaves {left} to learn from, and at least {settings.shortest + 1} are "
                 "needed"
             )
