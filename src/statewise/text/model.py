@@ -124,7 +124,8 @@ class TextModel:
         options = Options(
             epochs, minutes, lanes, chunk, learning_rate, every, folder, resume, validation, rare
         )
-        return learn(self.build_architecture, texts, self.level, self.seed, options, keep, on_report)
+        build = self.build_architecture
+        return learn(build, texts, self.level, self.seed, options, keep, on_report)
 
     def build_architecture(self, size: int) -> Architecture:
         """The architecture of the model for a vocabulary of this size."""
