@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import statewise as sw
-from statewise.cell import Parameter
+from statewise.declarations import Parameter
 from statewise.initializers import GateBias, Initializer
 
 

@@ -1,10 +1,12 @@
 """Recurrent sequence models whose state you own: state goes in, state comes out."""
 
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from statewise.architecture import Architecture, Linear, Tokens, Vector
-from statewise.cell import Cell, Field, Parameter, Transform
+from statewise.capture import Capture
+from statewise.cell import Cell, Transform
 from statewise.cells import (
     GRU,
     LSTM,
@@ -16,6 +18,7 @@ from statewise.cells import (
     Residual,
     Zoneout,
 )
+from statewise.declarations import Field, Parameter
 from statewise.errors import (
     ArchitectureError,
     CarryError,
@@ -25,9 +28,11 @@ from statewise.errors import (
     DataError,
     DataWarning,
     DivergenceError,
+    FigureWarning,
     FileError,
     InputError,
     MissingExtraError,
+    SequenceCutWarning,
     SlotError,
     StateError,
     StatewiseError,
@@ -41,13 +46,13 @@ from statewise.state import State
 from statewise.transforms import Difference, Lags, RunningScale, Standardize
 
 if TYPE_CHECKING:
-    from statewise import check, forecast, inspect, interop, nn, text, train
+    from statewise import check, forecast, inspect, interop, nn, serve, text, train
     from statewise.forecast import Forecaster
     from statewise.text import TextModel
     from statewise.train.fit import fit
     from statewise.train.streams import Streams
 
-__version__ = "0.1.0"
+    __version__: str
 
 _LAZY = {
     "nn": "statewise.nn",
@@ -56,6 +61,7 @@ _LAZY = {
     "inspect": "statewise.inspect",
     "interop": "statewise.interop",
     "forecast": "statewise.forecast",
+    "serve": "statewise.serve",
     "text": "statewise.text",
     "Streams": "statewise.train:Streams",
     "fit": "statewise.train:fit",
@@ -65,13 +71,23 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> Any:
-    """What needs torch is imported when it is first used."""
+    """Import on first use what needs torch, or is not needed by everyone; look up the version."""
+    if name == "__version__":
+        return _find_version()
     target = _LAZY.get(name)
     if target is None:
         raise AttributeError(f"module 'statewise' has no attribute {name!r}")
     module, _, attribute = target.partition(":")
     found = import_module(module)
     return getattr(found, attribute) if attribute else found
+
+
+@cache
+def _find_version() -> str:
+    """The version of the installed package; pyproject.toml states it."""
+    from importlib.metadata import version  # slow to import
+
+    return version("statewise")
 
 
 def __dir__() -> list[str]:
@@ -84,6 +100,7 @@ __all__ = [
     "Architecture",
     "ArchitectureError",
     "Bidirectional",
+    "Capture",
     "CarryError",
     "Cell",
     "CellError",
@@ -99,6 +116,7 @@ __all__ = [
     "Dropout",
     "Elman",
     "Field",
+    "FigureWarning",
     "FileError",
     "Forecaster",
     "Glorot",
@@ -112,6 +130,7 @@ __all__ = [
     "Parameter",
     "Residual",
     "RunningScale",
+    "SequenceCutWarning",
     "SlotError",
     "SlotTable",
     "Standardize",
@@ -136,6 +155,7 @@ __all__ = [
     "interop",
     "load",
     "nn",
+    "serve",
     "text",
     "train",
 ]

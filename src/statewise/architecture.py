@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from statewise.cell import Cell, Field, Parameter, Transform, check_positive, fields, parameters
+from statewise.cell import Cell, Transform, declared_fields, declared_parameters
+from statewise.declarations import Field, Parameter, check_positive
 from statewise.errors import ArchitectureError
 from statewise.initializers import Normal, Uniform, Zeros
-from statewise.spec import Spec, check_frozen, decode, encode
+from statewise.spec import Spec, check_frozen, decode, encode, format_spec
 
 FORMAT = 1
 
@@ -136,7 +137,7 @@ class Architecture(Spec):
         for index, cell in enumerate(self.layers):
             try:
                 widths.append(cell.outputs(widths[-1]))
-                fields(cell, widths[-2]), parameters(cell, widths[-2])
+                declared_fields(cell, widths[-2]), declared_parameters(cell, widths[-2])
             except ArchitectureError as error:
                 raise type(error)(f"layer {index}: {error}") from error
         return tuple(widths)
@@ -162,7 +163,7 @@ class Architecture(Spec):
         named = {
             f"{index}.{name}": field
             for index, (cell, width) in enumerate(zip(self.layers, self.widths, strict=False))
-            for name, field in fields(cell, width).items()
+            for name, field in declared_fields(cell, width).items()
         }
         if self.outputs is not None and self.outputs.remember:
             named["outputs.y"] = Field((self.outputs.units,))
@@ -176,7 +177,7 @@ class Architecture(Spec):
             shape = (self.inputs.size, self.inputs.width)
             named["inputs.E"] = Parameter(shape, Normal(1.0))
         for index, (cell, width) in enumerate(zip(self.layers, self.widths, strict=False)):
-            for name, parameter in parameters(cell, width).items():
+            for name, parameter in declared_parameters(cell, width).items():
                 named[f"{index}.{name}"] = parameter
         if self.outputs is not None:
             width = self.widths[-1]
@@ -188,6 +189,26 @@ class Architecture(Spec):
         """First values for all parameters, float64, the same for a seed in every executor."""
         rng = np.random.default_rng(seed)
         return {name: parameter.draw(rng) for name, parameter in self.parameters.items()}
+
+    def describe(self) -> str:
+        """Describe every part on a line: its name, its options, its width in and out.
+
+        Example::
+
+            inputs   Vector(1)                         -> 1
+            0        LSTM(32, learned_state=True)      1 -> 32
+            1        Residual(GRU(32))                 32 -> 32
+            outputs  Linear(1)                         32 -> 1
+        """
+        parts: list[tuple[str, Spec, str]] = [("inputs", self.inputs, f"-> {self.widths[0]:,}")]
+        for index, cell in enumerate(self.layers):
+            before, after = self.widths[index : index + 2]
+            parts.append((str(index), cell, f"{before:,} -> {after:,}"))
+        if self.outputs is not None:
+            parts.append(("outputs", self.outputs, f"{self.widths[-1]:,} -> {self.width:,}"))
+        rows = [(name, format_spec(part), widths) for name, part, widths in parts]
+        longest = max(len(call) for _, call, _ in rows)
+        return "\n".join(f"{name:7}  {call:{longest}}  {widths}" for name, call, widths in rows)
 
     def to_json(self) -> str:
         """The architecture as canonical JSON, see docs/formats.md."""

@@ -2,70 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from statewise.errors import ArchitectureError, CellError
+from statewise.declarations import Field, Parameter
+from statewise.errors import CellError
 from statewise.initializers import Initializer
 from statewise.spec import Spec
 from statewise.types import Array, Fields, Integers, Intermediates, Parameters
 
 
-@dataclass(frozen=True)
-class Field:
-    """One array that a cell remembers, for one row.
+class LayerCall(Protocol):
+    """One call of a model as a layer meets it, see `Cell.unroll`."""
 
-    Arguments:
-        shape: its shape without the batch axis; ``()`` for a number.
-        kind: ``"value"`` has the model's dtype; ``"accumulator"`` is summed over many steps and
-            never falls below float32; ``"integer"`` is int64.
-        initial: the initial value, a number or one number for each element of the last axis.
-    """
+    capturing: bool
+    """Whether the intermediates are asked for."""
 
-    shape: tuple[int, ...] = ()
-    kind: Literal["value", "accumulator", "integer"] = "value"
-    initial: float | tuple[float, ...] = 0.0
+    def run_cell(
+        self, cell: Cell, p: Parameters, x: Array, s: Fields
+    ) -> tuple[Array, Fields, Intermediates]:
+        """Run one cell over the call, resets and lengths included, by the fastest way there is."""
 
-    def dtype(self, compute: str) -> str:
-        """The declared dtype of this field in a model that computes in `compute`."""
-        if self.kind == "integer":
-            return "int64"
-        if self.kind == "accumulator" and compute in ("float16", "bfloat16"):
-            return "float32"
-        return compute
+    def select_initial(self, select: Callable[[Fields], Fields]) -> LayerCall:
+        """The same call for an inner cell, whose initial state is a part of the layer's."""
 
-
-@dataclass(frozen=True)
-class Parameter:
-    """One trained array of a cell.
-
-    Arguments:
-        shape: its shape.
-        initializer: draws its first value, see `statewise.initializers`.
-        blocks: how many gates are stacked along the first axis; each is drawn by itself, so that
-            Glorot and orthogonal see one gate's matrix and not the stack.
-    """
-
-    shape: tuple[int, ...]
-    initializer: Initializer
-    blocks: int = 1
-
-    def __post_init__(self) -> None:
-        given: Any = self.initializer
-        if isinstance(given, type) or not callable(given):
-            raise ArchitectureError(
-                f"a parameter needs an initialiser such as sw.Glorot(), got {given!r}"
-            )
-
-    def draw(self, rng: np.random.Generator) -> np.ndarray:
-        """The first value, float64."""
-        rows, *rest = self.shape or (1,)
-        block = (rows // self.blocks, *rest)
-        drawn = [self.initializer(rng, block) for _ in range(self.blocks)]
-        return np.concatenate(drawn).reshape(self.shape)
+    def reverse_sequences(self, array: Array) -> Array:
+        """(B, T, ...) with every sequence read from its end to its start, in its own place."""
 
 
 class Cell(Spec):
@@ -91,13 +55,16 @@ class Cell(Spec):
             def parameters(self, inputs):
                 return {"W": ((self.units, inputs), sw.Glorot())}
 
-            def step(self, p, x, s):
+            def step(self, p, x, s, capture):
                 h = (1 - self.leak) * s["h"] + self.leak * (x @ p["W"].T)
-                return h, {"h": h}, {"h": h}
+                h = capture("h", h)
+                return h, {"h": h}
     """
 
     causal: ClassVar[bool] = True
     """False for a layer whose output at t depends on steps after t."""
+
+    # What it is
 
     def outputs(self, inputs: int) -> int:
         """The width of ``y_t`` for inputs of this width; ``units`` where the cell has them."""
@@ -113,19 +80,47 @@ class Cell(Spec):
         """What the cell trains: name -> `Parameter`, or just (shape, initialiser)."""
         return {}
 
-    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
+    # How it runs
+
+    def step(self, p: Parameters, x: Array, s: Fields) -> Any:
         """One time step.
+
+        Declared as ``step(self, p, x, s, capture)``, it passes each value inside it through
+        `capture` and goes on with what comes back: ``h = capture("h", h)``. Such values can be
+        recorded and edited in the middle of a step. Declared as ``step(self, p, x, s)``, it returns
+        them, and they can only be recorded.
 
         Arguments:
             p: the parameters by name.
             x: the inputs of this step, (B, inputs).
             s: the state before this step by field name, each (B, ...).
+            capture: see `statewise.capture.Capture`.
 
         Returns:
-            the output (B, outputs), the new state with the same names and shapes, and what was
-            intermediates by name (gates, candidates), for tracing.
+            the output (B, outputs), and the new state with the same names and shapes; without
+            `capture` a third thing, the intermediates by name (gates, candidates).
         """
         raise CellError(f"{type(self).__name__} has no step(p, x, s)")
+
+    def scan(self, p: Parameters, x: Array, s: Fields) -> Any:
+        """A whole run of steps at once, x (B, T, inputs) -> y (B, T, outputs), with the same values
+        as `step` by step; None, as here, where the cell has no such form. It may take `capture`,
+        like `step`, and passes values of (B, T, ...) through it.
+        """
+        return None
+
+    def unroll(
+        self, p: Parameters, x: Array, s: Fields, call: LayerCall
+    ) -> tuple[Array, Fields, Intermediates]:
+        """Run over a whole call, x (B, T, inputs). A cell that is made of others may run each of
+        them over the whole call instead of step by step.
+        """
+        if not self.causal:
+            raise CellError(
+                f"{type(self).__name__} says it is not causal, so it cannot be run step by step; "
+                "wrap a causal cell in Bidirectional, or override unroll"
+            )
+        return call.run_cell(self, p, x, s)
 
     def evaluating(self) -> Cell:
         """The cell to run outside training: itself, unless it draws at random."""
@@ -133,9 +128,37 @@ class Cell(Spec):
 
     def draw(self, s: Fields, integers: Integers) -> Fields:
         """Fill what a cell draws at random once per sequence; called in training only, on the
-        state before a call and on the fresh state at every reset.
+        state before a call and on the initial state at every reset.
         """
         return s
+
+    # What is known of its equations
+
+    def declares(self, name: str) -> bool:
+        """Whether this class itself defines an attribute: what is known of the equations of a class
+        does not hold for its subclasses, which may have others.
+        """
+        return name in vars(type(self))
+
+    @property
+    def native_kernel(self) -> str | None:
+        """The name of the native kernel that computes this cell with its options, or None. Only
+        counts where the class itself declares it.
+        """
+        return None
+
+    @property
+    def keep_gates(self) -> Mapping[str, str]:
+        """Field -> the intermediate that says, unit by unit, how much of its old value stays."""
+        return {}
+
+    @property
+    def replays(self) -> bool:
+        """Whether all intermediates follow from the outputs of a run: the output is the field
+        ``h``, and any other field is its keep gate times its old value, plus what does not depend
+        on the old value. Only counts where the class itself declares it.
+        """
+        return False
 
 
 class Transform(Cell):
@@ -143,6 +166,25 @@ class Transform(Cell):
 
     `step` remembers what the way back needs and returns it among its intermediates.
     """
+
+    @property
+    def warmup(self) -> int:
+        """How many steps at the start of a series pass before a prediction is brought back as at
+        all later steps; 0 unless a transform says otherwise. Their errors tell nothing of later
+        ones, so a forecaster leaves them out.
+        """
+        return 0
+
+    def fit(self, history: np.ndarray) -> Transform:
+        """This transform with what it learns from a history; itself where it learns nothing.
+
+        What is learned must be initial values of the state. Many series can then share one model,
+        each with values of its own.
+
+        Arguments:
+            history: what enters the transform, (T, inputs).
+        """
+        return self
 
     def inverse(self, y: Array, intermediates: Intermediates) -> Array:
         """Bring a prediction of the next step, (B, T, O), back to the units of the inputs.
@@ -158,7 +200,7 @@ class Transform(Cell):
         raise CellError(f"{type(self).__name__} has no forward(target, intermediates)")
 
 
-def fields(cell: Cell, inputs: int) -> dict[str, Field]:
+def declared_fields(cell: Cell, inputs: int) -> dict[str, Field]:
     """The state fields of a cell, shapes given bare turned into `Field`."""
     return {
         name: value if isinstance(value, Field) else Field(_shape(cell, name, value))
@@ -166,7 +208,7 @@ def fields(cell: Cell, inputs: int) -> dict[str, Field]:
     }
 
 
-def parameters(cell: Cell, inputs: int) -> dict[str, Parameter]:
+def declared_parameters(cell: Cell, inputs: int) -> dict[str, Parameter]:
     """The parameters of a cell, pairs given bare turned into `Parameter`."""
     return {
         name: value if isinstance(value, Parameter) else _pair(cell, name, value)
@@ -190,22 +232,3 @@ def _shape(cell: Cell, name: str, value: Any) -> tuple[int, ...]:
             "whole numbers without the batch, such as (8,)"
         )
     return tuple(value)
-
-
-def check_positive(spec: Any, *names: str) -> None:
-    """Raise unless each of these hyperparameters is a whole number of at least one."""
-    for name in names:
-        value = getattr(spec, name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ArchitectureError(
-                f"{type(spec).__name__}: {name} must be a whole number of at least 1, got {value!r}"
-            )
-
-
-def check_fraction(spec: Any, name: str) -> None:
-    """Raise unless this hyperparameter is a number in [0, 1)."""
-    value = getattr(spec, name)
-    if not isinstance(value, (int, float)) or not 0 <= value < 1:
-        raise ArchitectureError(
-            f"{type(spec).__name__}: {name} must be a number in [0, 1), got {value!r}"
-        )

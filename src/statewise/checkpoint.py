@@ -8,14 +8,18 @@ contents, so a file that was altered is refused. The formats are specified in do
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from statewise.errors import FileError, MissingExtraError
+from statewise.errors import FileError
+from statewise.extras import require
 from statewise.types import Array, dtype_name, is_torch
 
 VERSION = "1"
@@ -28,11 +32,17 @@ def write(
     path: str | Path, kind: str, arrays: Mapping[str, Array], metadata: Mapping[str, str]
 ) -> None:
     """Write named arrays as a safetensors file of a kind, whole or not at all."""
-    held = {name: _held(name, array) for name, array in arrays.items()}
-    full = {**metadata, "format": kind, "version": VERSION}
-    full["sha256"] = _digest(held, full)
+    data = dumps(kind, arrays, metadata)
     with replace_atomically(path) as temporary:
-        temporary.write_bytes(_packed(held, full))
+        temporary.write_bytes(data)
+
+
+def dumps(kind: str, arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> bytes:
+    """The bytes of the file that `write` writes."""
+    plain = {name: _as_plain(name, array) for name, array in arrays.items()}
+    full = {**metadata, "format": kind, "version": VERSION}
+    full["sha256"] = _digest(plain, full)
+    return _serialize(plain, full)
 
 
 def read(path: str | Path, kind: str) -> tuple[dict[str, Array], dict[str, str]]:
@@ -51,20 +61,39 @@ def read(path: str | Path, kind: str) -> tuple[dict[str, Array], dict[str, str]]
         with safe_open(path, framework="numpy") as file:
             names = list(file.keys())
             codes = {file.get_slice(name).get_dtype() for name in names}
-        framework = "numpy"
-        if "BF16" in codes:
-            _need_torch(path)
-            framework = "pt"
-        with safe_open(path, framework=framework) as file:
+        with safe_open(path, framework=_framework(codes, str(path))) as file:
             arrays = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
-        raise _unreadable(path, error) from error
-    held = {name: _held(name, array) for name, array in arrays.items()}
-    if metadata.get("sha256") != _digest(held, metadata):
-        raise FileError(
-            f"the contents of {path} do not match the SHA-256 it states: it was altered or damaged "
-            "after it was written; copy it again from where it came"
-        )
+        raise _unreadable(str(path), error) from error
+    _check_digest(arrays, metadata, str(path))
+    return arrays, metadata
+
+
+def loads(
+    data: bytes, kind: str, source: str = "the data"
+) -> tuple[dict[str, Array], dict[str, str]]:
+    """The arrays and the metadata that `dumps` wrote, as `read` gives them.
+
+    Arguments:
+        data: the bytes.
+        kind: the kind of file.
+        source: what messages call the bytes.
+
+    Raises:
+        FileError: bytes of another kind, truncated or altered.
+    """
+    from safetensors import SafetensorError
+
+    data = bytes(data)
+    header = _read_header(data, source)
+    metadata = dict(header.pop("__metadata__", {}))
+    _check_kind(source, kind, metadata)
+    framework = _framework({entry["dtype"] for entry in header.values()}, source)
+    try:
+        arrays: dict[str, Array] = import_module(f"safetensors.{_MODULES[framework]}").load(data)
+    except SafetensorError as error:
+        raise _unreadable(source, error) from error
+    _check_digest(arrays, metadata, source)
     return arrays, metadata
 
 
@@ -80,14 +109,14 @@ def read_metadata(path: str | Path, kind: str) -> dict[str, str]:
         with safe_open(path, framework="numpy") as file:
             metadata = dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
-        raise _unreadable(path, error) from error
-    _check_kind(path, kind, metadata)
+        raise _unreadable(str(path), error) from error
+    _check_kind(str(path), kind, metadata)
     return metadata
 
 
 def fingerprint(arrays: Mapping[str, Array]) -> str:
     """Sixteen hexadecimal digits for named arrays: equal for equal names, dtypes and values."""
-    return _digest({name: _held(name, array) for name, array in arrays.items()}, {})[:16]
+    return _digest({name: _as_plain(name, array) for name, array in arrays.items()}, {})[:16]
 
 
 @contextmanager
@@ -114,32 +143,57 @@ def replace_atomically(path: str | Path) -> Iterator[Path]:
             temporary.unlink()
 
 
-def _check_kind(path: Path, kind: str, metadata: Mapping[str, str]) -> None:
+def _check_kind(source: str, kind: str, metadata: Mapping[str, str]) -> None:
     came = metadata.get("format")
     if came != kind:
         what = f"a {came} file" if came else "not a statewise file"
-        raise FileError(f"{path} is {what}; expected a {kind} file")
+        raise FileError(f"{source} is {what}; expected a {kind} file")
     if metadata.get("version") != VERSION:
         raise FileError(
-            f"{path} has version {metadata.get('version')} of the {kind} format; this statewise "
+            f"{source} has version {metadata.get('version')} of the {kind} format; this statewise "
             f"reads version {VERSION}"
         )
 
 
-def _unreadable(path: Path, error: Exception) -> FileError:
+def _check_digest(arrays: Mapping[str, Array], metadata: Mapping[str, str], source: str) -> None:
+    plain = {name: _as_plain(name, array) for name, array in arrays.items()}
+    if metadata.get("sha256") != _digest(plain, metadata):
+        raise FileError(
+            f"the contents of {source} do not match the SHA-256 it states: it was altered or "
+            "damaged after it was written; copy it again from where it came"
+        )
+
+
+def _read_header(data: bytes, source: str) -> dict[str, Any]:
+    """The header of safetensors: eight bytes for its length, then JSON."""
+    length = int.from_bytes(data[:8], "little")
+    try:
+        header = json.loads(data[8 : 8 + length])
+    except ValueError as error:
+        raise _unreadable(source, error) from error
+    if not isinstance(header, dict) or not all(isinstance(one, dict) for one in header.values()):
+        raise _unreadable(source, ValueError("its header is no table"))
+    return header
+
+
+def _unreadable(source: str, error: Exception) -> FileError:
     return FileError(
-        f"{path} is not a readable safetensors file ({error}); it may be truncated, copy it again"
+        f"{source} is not a readable safetensors file ({error}); it may be truncated, copy it again"
     )
 
 
-def _need_torch(path: Path) -> None:
-    try:
-        import torch  # noqa: F401
-    except ImportError:
-        raise MissingExtraError("torch", "train", f"reading bfloat16 from {path}") from None
+def _framework(codes: Collection[str], source: str) -> str:
+    """The library, as safetensors calls it, whose arrays can hold these dtypes."""
+    if "BF16" not in codes:
+        return "numpy"
+    require("torch", "train", f"reading bfloat16 from {source}")
+    return "pt"
 
 
-def _held(name: str, array: Array) -> Array:
+_MODULES = {"numpy": "numpy", "pt": "torch"}
+
+
+def _as_plain(name: str, array: Array) -> Array:
     """The array in contiguous memory of the CPU: NumPy's, or torch's for bfloat16."""
     dtype = dtype_name(array)
     if dtype not in _DTYPES:
@@ -150,24 +204,24 @@ def _held(name: str, array: Array) -> Array:
     return array.clone() if dtype == "bfloat16" else np.asarray(array.numpy(), order="C")
 
 
-def _packed(held: Mapping[str, Array], metadata: dict[str, str]) -> bytes:
-    if any(is_torch(array) for array in held.values()):
+def _serialize(plain: Mapping[str, Array], metadata: dict[str, str]) -> bytes:
+    if any(is_torch(array) for array in plain.values()):
         import safetensors.torch
         import torch
 
-        tensors = {name: torch.as_tensor(array) for name, array in held.items()}
+        tensors = {name: torch.as_tensor(array) for name, array in plain.items()}
         return safetensors.torch.save(tensors, metadata)
     import safetensors.numpy
 
-    return safetensors.numpy.save(dict(held), metadata)
+    return safetensors.numpy.save(dict(plain), metadata)
 
 
-def _digest(held: Mapping[str, Array], metadata: Mapping[str, str]) -> str:
+def _digest(plain: Mapping[str, Array], metadata: Mapping[str, str]) -> str:
     digest = hashlib.sha256()
     for name in sorted(metadata.keys() - {"sha256"}):
         digest.update(f"{name} {len(metadata[name])} {metadata[name]}\n".encode())
-    for name in sorted(held):
-        array = held[name]
+    for name in sorted(plain):
+        array = plain[name]
         digest.update(f"{name} {dtype_name(array)} {list(array.shape)}\n".encode())
         if is_torch(array):
             from torch import int16

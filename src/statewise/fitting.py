@@ -1,17 +1,17 @@
-"""Does a state fit a model? If not, the error says what differs and the likely mistake."""
+"""Checks that a state fits a model; the error says what differs and the likely mistake."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from statewise.cell import Field
+from statewise.declarations import Field
 from statewise.errors import StateError
 from statewise.origin import Origin, other_weights, warn
 from statewise.state import State
 from statewise.types import dtype_name
 
 
-def check(
+def check_state(
     state: object,
     fields: Mapping[str, Field],
     rows: int,

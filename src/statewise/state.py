@@ -28,7 +28,7 @@ from statewise.arrays import (
 )
 from statewise.errors import StateError
 from statewise.origin import Origin, RecordedOrigin, check_same_model
-from statewise.state_file import read_state, write_state
+from statewise.state_file import dump_state, load_state, read_state, write_state
 from statewise.types import Array, array_namespace, dtype_name, is_torch
 
 
@@ -51,6 +51,10 @@ class State(Mapping[str, Array]):
         State.cat([a, b]).save("s.safetensors")
     """
 
+    # The native kernels read and fill these slots without calling `__init__`, see `state_slots` in
+    # native/named_program.h. Both sides rely on this: there is no other slot; `_arrays` is a plain
+    # dict, name -> array (B, ...), read-only, in the order of the model's fields; `_position` is
+    # (B,) int64, read-only; `origin` is the model's own object, and is compared by identity.
     __slots__ = ("_arrays", "_position", "origin")
 
     def __init__(
@@ -303,6 +307,20 @@ class State(Mapping[str, Array]):
             FileError: no state file, or one that is truncated or altered.
         """
         arrays, position, origin = read_state(path)
+        return cls(arrays, position, origin=origin)
+
+    def to_bytes(self, *, extra: Mapping[str, str] | None = None) -> bytes:
+        """The bytes of the file that `save` writes: for a database, a queue, another process."""
+        return dump_state(self._arrays, self._position, self.origin, extra)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> State:
+        """Read what `to_bytes` gave, or the bytes of a state file, as `load` reads a file.
+
+        Raises:
+            FileError: bytes that are no state, truncated or altered.
+        """
+        arrays, position, origin = load_state(data)
         return cls(arrays, position, origin=origin)
 
 

@@ -25,13 +25,19 @@ def write_state(
     extra: Mapping[str, str] | None = None,
 ) -> None:
     """Write a state file, whole or not at all; `extra` is further metadata."""
-    metadata = {
-        **(extra or {}),
-        "architecture": (origin and origin.architecture) or "",
-        "weights": (origin and origin.weights()) or "",
-        "fields": json.dumps(list(arrays)),
-    }
+    metadata = _describe(arrays, origin, extra)
     checkpoint.write(path, KIND, {**arrays, "position": position}, metadata)
+
+
+def dump_state(
+    arrays: Mapping[str, Array],
+    position: Array,
+    origin: Origin | None,
+    extra: Mapping[str, str] | None = None,
+) -> bytes:
+    """The bytes of the file that `write_state` writes."""
+    metadata = _describe(arrays, origin, extra)
+    return checkpoint.dumps(KIND, {**arrays, "position": position}, metadata)
 
 
 def read_state(path: str | Path) -> tuple[dict[str, Array], Array, RecordedOrigin]:
@@ -40,18 +46,40 @@ def read_state(path: str | Path) -> tuple[dict[str, Array], Array, RecordedOrigi
     Raises:
         FileError: no state file, or one that is truncated or altered.
     """
-    arrays, metadata = checkpoint.read(path, KIND)
+    return _split(*checkpoint.read(path, KIND), str(path))
+
+
+def load_state(data: bytes) -> tuple[dict[str, Array], Array, RecordedOrigin]:
+    """What `read_state` reads, from the bytes of a file."""
+    return _split(*checkpoint.loads(data, KIND), "the data")
+
+
+def _describe(
+    arrays: Mapping[str, Array], origin: Origin | None, extra: Mapping[str, str] | None
+) -> dict[str, str]:
+    """The metadata of a state file."""
+    return {
+        **(extra or {}),
+        "architecture": (origin and origin.architecture) or "",
+        "weights": (origin and origin.weights()) or "",
+        "fields": json.dumps(list(arrays)),
+    }
+
+
+def _split(
+    arrays: dict[str, Array], metadata: Mapping[str, str], source: str
+) -> tuple[dict[str, Array], Array, RecordedOrigin]:
     if "position" not in arrays:
-        raise FileError(f"{path} holds no position; it is not a state file")
+        raise FileError(f"{source} holds no position; it is not a state file")
     position = arrays.pop("position")
-    names = _fields_in(metadata.get("fields", ""))
+    names = _read_names(metadata.get("fields", ""))
     if names is None or sorted(names) != sorted(arrays):
-        raise FileError(f"{path} says it has the fields {names}, and has {sorted(arrays)}")
+        raise FileError(f"{source} says it has the fields {names}, and has {sorted(arrays)}")
     origin = RecordedOrigin(metadata.get("architecture") or None, metadata.get("weights") or None)
     return {name: arrays[name] for name in names}, position, origin
 
 
-def _fields_in(text: str) -> list[str] | None:
+def _read_names(text: str) -> list[str] | None:
     """The names of a file's fields in order, None where the text is no list of names."""
     try:
         names = json.loads(text)

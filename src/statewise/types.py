@@ -64,6 +64,4 @@ def _word(dtype: Any) -> str:
 
 @lru_cache
 def _is_tensor(kind: type) -> bool:
-    return kind.__module__.partition(".")[0] == "torch" or any(
-        base.__module__ == "torch" and base.__name__ == "Tensor" for base in kind.__mro__
-    )
+    return any(base.__module__ == "torch" and base.__name__ == "Tensor" for base in kind.__mro__)

@@ -7,115 +7,131 @@ reset or ends. `stepwise` is the readable one; every other must agree with it.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias
-
-from array_api_compat import is_array_api_obj
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from statewise.architecture import Architecture, Tokens
-from statewise.cell import Cell, Field
-from statewise.cells.bidirectional import Bidirectional, part
-from statewise.cells.residual import Residual
-from statewise.errors import CellError
+from statewise.cell import Cell
+from statewise.declarations import Field
+from statewise.stepping import check_output, run_scan, run_step
 from statewise.timeline import Timeline
 from statewise.types import Array, Fields, Intermediates, Parameters, array_namespace
 
-Fresh: TypeAlias = Callable[[], Fields]
+MakeInitial: TypeAlias = Callable[[], Fields]
 """Gives a layer's initial state, drawn anew at every call where a cell draws at random."""
 
 
-class Run(Protocol):
-    """Runs one layer over a segment: x (B, T, F) -> y (B, T, O), the state, the intermediates.
+class Run:
+    """How one layer runs: here by the cell's equations, one step after the other.
 
-    The intermediates may be left out, ``{}``, unless `capturing` is true. A run may also have two
-    methods, each of which gives None where it cannot: ``whole(cell, p, x, s, timeline, fresh,
-    capturing)`` runs a layer over a whole call, resets and lengths included, and ``step(cell, p,
-    x, s)`` runs one step, x (B, F).
+    This is the reference. Subclasses give faster ways with the same results, and fall back on it.
     """
 
     def __call__(
         self, cell: Cell, p: Parameters, x: Array, s: Fields, capturing: bool
-    ) -> tuple[Array, Fields, Intermediates]: ...
+    ) -> tuple[Array, Fields, Intermediates]:
+        """Run a segment of at least one step: x (B, T, F) -> y (B, T, O), the state, and, if
+        `capturing`, the intermediates, each (B, T, ...).
+        """
+        xp = array_namespace(x)
+        outputs: list[Array] = []
+        values: list[Intermediates] = []
+        for t in range(x.shape[1]):
+            y, s, intermediates = run_step(cell, p, x[:, t], s)
+            outputs.append(y)
+            if capturing:
+                values.append(intermediates)
+        names = values[0] if values else ()
+        stacked = {name: xp.stack([one[name] for one in values], axis=1) for name in names}
+        return xp.stack(outputs, axis=1), s, stacked
+
+    def whole(
+        self,
+        cell: Cell,
+        p: Parameters,
+        x: Array,
+        s: Fields,
+        timeline: Timeline,
+        make_initial: MakeInitial,
+        capturing: bool,
+    ) -> tuple[Array, Fields, Intermediates] | None:
+        """Run a layer over a whole call, resets and lengths included, or None where it is to be run
+        segment by segment.
+        """
+        return None
+
+    def step(
+        self, cell: Cell, p: Parameters, x: Array, s: Fields
+    ) -> tuple[Array, Fields, Intermediates]:
+        """Run one step, x (B, F)."""
+        return run_step(cell, p, x, s)
 
 
-def stepwise(
-    cell: Cell, p: Parameters, x: Array, s: Fields, capturing: bool
-) -> tuple[Array, Fields, Intermediates]:
-    """The reference: one step after the other."""
-    xp = array_namespace(x)
-    outputs: list[Array] = []
-    views: list[Intermediates] = []
-    for t in range(x.shape[1]):
-        y, s, intermediates = step(cell, p, x[:, t], s)
-        outputs.append(y)
-        if capturing:
-            views.append(intermediates)
-    names = views[0] if views else ()
-    stacked = {name: xp.stack([view[name] for view in views], axis=1) for name in names}
-    return xp.stack(outputs, axis=1), s, stacked
-
-
-def scanning(
-    cell: Cell, p: Parameters, x: Array, s: Fields, capturing: bool
-) -> tuple[Array, Fields, Intermediates]:
+class Scanning(Run):
     """A cell's own `scan` where it gives one, one step after the other elsewhere."""
-    scan = getattr(cell, "scan", None)
-    if scan is None:
-        return stepwise(cell, p, x, s, capturing)
-    y, new, intermediates = scan(p, x, s)
-    return y, conform_state(cell, s, new), intermediates
+
+    def __call__(
+        self, cell: Cell, p: Parameters, x: Array, s: Fields, capturing: bool
+    ) -> tuple[Array, Fields, Intermediates]:
+        return run_scan(cell, p, x, s) or super().__call__(cell, p, x, s, capturing)
 
 
-def step(cell: Cell, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
-    """One step of a cell, held to the contract: x (B, F) -> y (B, O)."""
-    returned: Any = cell.step(p, x, s)
-    if not isinstance(returned, tuple) or len(returned) != 3:
-        came = f"{len(returned)} values" if isinstance(returned, tuple) else type(returned).__name__
-        raise CellError(
-            f"{type(cell).__name__}.step must return three things, the output, the new state and "
-            f"the intermediates ({{}} if nothing), got {came}"
-        )
-    y, new, intermediates = returned
-    return y, conform_state(cell, s, new), intermediates
+stepwise, scanning = Run(), Scanning()
 
 
-def conform_state(cell: Cell, old: Fields, new: Fields) -> Fields:
-    """The new state in the old one's dtypes, after a check that it has its names and shapes."""
-    given: Any = new
-    if not isinstance(given, Mapping):
-        raise CellError(
-            f"{type(cell).__name__}.step must return its state as a dict of names to arrays, got "
-            f"{type(given).__name__}"
-        )
-    if len(new) != len(old) or any(
-        name not in new or _shape(new[name]) != tuple(array.shape) for name, array in old.items()
-    ):
-        had = {name: tuple(array.shape) for name, array in old.items()}
-        gave = {name: _shape(value) for name, value in new.items()}
-        raise CellError(
-            f"{type(cell).__name__}.step must return a state of the names and shapes it was given: "
-            f"given {had}, returned {gave}"
-        )
-    return {
-        name: new[name]
-        if new[name].dtype == array.dtype
-        else array_namespace(array).astype(new[name], array.dtype)
-        for name, array in old.items()
-    }
+@dataclass
+class LayerCall:
+    """One call of a model as a layer meets it: how it runs, and what a reset returns to.
 
+    Arguments:
+        run: how a segment is run.
+        timeline: the resets and lengths of the call.
+        make_initial: gives the initial state that a reset returns to.
+        capturing: stack the intermediates to (B, T, ...).
+    """
 
-def _shape(value: Any) -> tuple[int, ...] | str:
-    return tuple(value.shape) if is_array_api_obj(value) else type(value).__name__
+    run: Run
+    timeline: Timeline
+    make_initial: MakeInitial
+    capturing: bool
 
+    def run_cell(
+        self, cell: Cell, p: Parameters, x: Array, s: Fields
+    ) -> tuple[Array, Fields, Intermediates]:
+        """Run one cell over the whole call."""
+        given = (self.timeline, self.make_initial, self.capturing)
+        return self.run.whole(cell, p, x, s, *given) or self._run_segments(cell, p, x, s)
 
-def check_output(cell: Cell, y: Array, x: Array) -> None:
-    """Raise unless a cell's output (..., O) is as wide as it says, for inputs x (..., F)."""
-    expected = (*x.shape[:-1], cell.outputs(x.shape[-1]))
-    if _shape(y) != expected:
-        raise CellError(
-            f"{type(cell).__name__} returned an output of {_shape(y)}, expected {expected}; give "
-            "the width that step returns in outputs(inputs), which says units where the cell has "
-            "them and else the width of the inputs"
-        )
+    def select_initial(self, select: Callable[[Fields], Fields]) -> LayerCall:
+        """The same call for an inner cell, whose initial state is a part of the layer's."""
+        return replace(self, make_initial=lambda: select(self.make_initial()))
+
+    def reverse_sequences(self, array: Array) -> Array:
+        """See `Timeline.reverse_sequences`."""
+        return self.timeline.reverse_sequences(array)
+
+    def _run_segments(
+        self, cell: Cell, p: Parameters, x: Array, s: Fields
+    ) -> tuple[Array, Fields, Intermediates]:
+        xp = array_namespace(x)
+        outputs: list[Array] = []
+        values: list[Intermediates] = []
+        for segment in self.timeline.segments:
+            if segment.reset is not None:
+                s = select_rows(segment.reset, self.make_initial(), s)
+            inputs = x[:, segment.start : segment.stop]
+            y, after, intermediates = self.run(cell, p, inputs, s, self.capturing)
+            check_output(cell, y, inputs)
+            s = after if segment.active is None else select_rows(segment.active, after, s)
+            outputs.append(y)
+            values.append(intermediates)
+        if not outputs:
+            shape = (x.shape[0], 0, cell.outputs(x.shape[2]))
+            return xp.zeros(shape, dtype=x.dtype, device=x.device), s, {}
+        if len(outputs) == 1:
+            return outputs[0], s, values[0]
+        joined = {name: xp.concat([one[name] for one in values], axis=1) for name in values[0]}
+        return xp.concat(outputs, axis=1), s, joined
 
 
 def unroll(
@@ -124,7 +140,7 @@ def unroll(
     x: Array,
     s: Fields,
     timeline: Timeline,
-    fresh: Fresh,
+    make_initial: MakeInitial,
     run: Run = stepwise,
     capturing: bool = False,
 ) -> tuple[Array, Fields, Intermediates]:
@@ -135,45 +151,14 @@ def unroll(
         p: its parameters by name.
         x: its inputs, (B, T, F), finite where padded.
         s: its state by field name, each (B, ...).
-        timeline: the resets and lengths of the call.
-        fresh: gives the initial state that a reset returns to.
-        run: how a segment is run.
-        capturing: stack the intermediates to (B, T, ...).
+        timeline, make_initial, run, capturing: see `LayerCall`.
 
     Returns:
-        outputs (B, T, O), undefined where padded; the state after each row's last step; what was
-        intermediates by name, nothing where there are no steps.
+        outputs (B, T, O), undefined where padded; the state after each row's last step; the
+        intermediates by name, none where there are no steps.
     """
-    capturing = capturing and timeline.steps > 0
-    if type(cell) is Residual:
-        y, s, intermediates = unroll(cell.inner, p, x, s, timeline, fresh, run, capturing)
-        y = x + y
-        return y, s, {**intermediates, "y": y} if capturing else {}
-    if not cell.causal:
-        return _both_ways(cell, p, x, s, timeline, fresh, run, capturing)
-    whole = getattr(run, "whole", None)
-    done = None if whole is None else whole(cell, p, x, s, timeline, fresh, capturing)
-    if done is not None:
-        return done  # type: ignore[no-any-return]
-    xp = array_namespace(x)
-    outputs: list[Array] = []
-    views: list[Intermediates] = []
-    for segment in timeline.segments:
-        if segment.reset is not None:
-            s = select_rows(segment.reset, fresh(), s)
-        part_of_x = x[:, segment.start : segment.stop]
-        y, after, intermediates = run(cell, p, part_of_x, s, capturing)
-        check_output(cell, y, part_of_x)
-        s = after if segment.active is None else select_rows(segment.active, after, s)
-        outputs.append(y)
-        views.append(intermediates)
-    if not outputs:
-        empty = xp.zeros((x.shape[0], 0, cell.outputs(x.shape[2])), dtype=x.dtype, device=x.device)
-        return empty, s, {}
-    if len(outputs) == 1:
-        return outputs[0], s, views[0]
-    joined = {name: xp.concat([view[name] for view in views], axis=1) for name in views[0]}
-    return xp.concat(outputs, axis=1), s, joined
+    call = LayerCall(run, timeline, make_initial, capturing and timeline.steps > 0)
+    return cell.unroll(p, x, s, call)
 
 
 def select_rows(mask: Array, where_true: Fields, where_false: Fields) -> Fields:
@@ -185,37 +170,6 @@ def select_rows(mask: Array, where_true: Fields, where_false: Fields) -> Fields:
     }
 
 
-def _both_ways(
-    cell: Cell,
-    p: Parameters,
-    x: Array,
-    s: Fields,
-    timeline: Timeline,
-    fresh: Fresh,
-    run: Run,
-    capturing: bool,
-) -> tuple[Array, Fields, Intermediates]:
-    """A layer that reads in both directions."""
-    xp = array_namespace(x)
-    if not isinstance(cell, Bidirectional):
-        raise CellError(
-            f"{type(cell).__name__} says it is not causal; only Bidirectional may be, wrap a "
-            "causal cell in it"
-        )
-
-    def one_way(way: str, x: Array) -> tuple[Array, Fields, Intermediates]:
-        start, anew = part(s, way), lambda: part(fresh(), way)
-        return unroll(cell.inner, part(p, way), x, start, timeline, anew, run, capturing)
-
-    ahead, state, intermediates = one_way("forward", x)
-    behind, end, back = one_way("backward", timeline.reverse_sequences(x))
-    named = {f"forward.{name}": value for name, value in state.items()}
-    named |= {f"backward.{name}": value for name, value in end.items()}
-    views = {f"forward.{name}": value for name, value in intermediates.items()}
-    views |= {f"backward.{name}": timeline.reverse_sequences(value) for name, value in back.items()}
-    return xp.concat([ahead, timeline.reverse_sequences(behind)], axis=-1), named, views
-
-
 def forward(
     architecture: Architecture,
     cells: Sequence[Cell],
@@ -223,9 +177,9 @@ def forward(
     x: Array,
     s: Sequence[Fields],
     timeline: Timeline,
-    fresh: Sequence[Fresh],
+    make_initial: Sequence[MakeInitial],
     run: Run = stepwise,
-    capturing: bool | Collection[str] = False,
+    capture: bool | Collection[str] = False,
 ) -> tuple[Array, list[Fields], Intermediates]:
     """Run a whole model over a call, layer after layer.
 
@@ -236,9 +190,9 @@ def forward(
         x: inputs (B, T, features), or (B, T) integers for `Tokens`.
         s: the state of each layer.
         timeline: the resets and lengths of the call.
-        fresh: the initial state of each layer.
+        make_initial: gives the initial state of each layer.
         run: how a segment is run.
-        capturing: return the intermediates, all of it or these names: ``<layer>.<name>``.
+        capture: return the intermediates, all of them or these names: ``<layer>.<name>``.
 
     Returns:
         outputs (B, T, O), zero where padded; the new state of each layer; the intermediates.
@@ -248,35 +202,32 @@ def forward(
     x = embed(architecture, params, x)
     leading: list[Intermediates] = []
     states: list[Fields] = []
-    views: Intermediates = {}
+    captured: Intermediates = {}
     inverts = architecture.outputs is not None and architecture.outputs.inverse
     for index, cell in enumerate(cells):
-        back = inverts and index < len(architecture.transforms)
-        shown = _is_wanted(capturing, index)
-        x, state, intermediates = unroll(
-            cell, params[str(index)], x, s[index], timeline, fresh[index], run, shown or back
-        )
+        inverted = inverts and index < len(architecture.transforms)
+        wanted = _is_wanted(capture, index)
+        given = (timeline, make_initial[index], run, wanted or inverted)
+        x, state, values = unroll(cell, params[str(index)], x, s[index], *given)
         states.append(state)
-        if back:
-            leading.append(intermediates)
-        if shown:
-            views |= {f"{index}.{name}": value for name, value in intermediates.items()}
-    if not isinstance(capturing, bool):
-        views = {name: value for name, value in views.items() if name in capturing}
+        if inverted:
+            leading.append(values)
+        if wanted:
+            captured |= {f"{index}.{name}": value for name, value in values.items()}
+    if not isinstance(capture, bool):
+        captured = {name: value for name, value in captured.items() if name in capture}
     y = apply_outputs(architecture, params, x, leading)
     if timeline.mask is not None:
         y = _clear_padding(y, timeline.mask)
-        views = {name: _clear_padding(value, timeline.mask) for name, value in views.items()}
-    return y, states, views
+        captured = {name: _clear_padding(v, timeline.mask) for name, v in captured.items()}
+    return y, states, captured
 
 
-def _is_wanted(capturing: bool | Collection[str], layer: int) -> bool:
+def _is_wanted(capture: bool | Collection[str], layer: int) -> bool:
     """Whether any intermediate of this layer is asked for."""
-    return (
-        capturing
-        if isinstance(capturing, bool)
-        else any(name.startswith(f"{layer}.") for name in capturing)
-    )
+    if isinstance(capture, bool):
+        return capture
+    return any(name.startswith(f"{layer}.") for name in capture)
 
 
 def embed(architecture: Architecture, params: Mapping[str, Parameters], x: Array) -> Array:
@@ -299,15 +250,15 @@ def apply_outputs(
 
     Arguments:
         y: the last layer's output, (..., units).
-        intermediates: what each of the leading transforms saw; only read where the outputs go back.
+        intermediates: those of each leading transform; only read where the outputs go back.
     """
     if architecture.outputs is None:
         return y
     y = y @ params["outputs"]["W"].T + params["outputs"]["b"]
     if architecture.outputs.inverse and 0 not in y.shape:
         pairs = zip(architecture.transforms, intermediates, strict=False)
-        for transform, view in reversed(list(pairs)):
-            y = transform.inverse(y, view)
+        for transform, values in reversed(list(pairs)):
+            y = transform.inverse(y, values)
     return y
 
 
@@ -328,7 +279,7 @@ def initial_fields(
     def one(name: str, field: Field) -> Array:
         shape = (rows, *field.shape)
         kind = getattr(xp, field.dtype(dtype))
-        learned = p.get(_learned_name(name))
+        learned = p.get(f"{name}0")
         if learned is not None:
             return xp.broadcast_to(xp.astype(learned, kind), shape)
         if isinstance(field.initial, tuple):
@@ -338,10 +289,6 @@ def initial_fields(
         return xp.full(shape, field.initial, dtype=kind, device=where)
 
     return {name: one(name, field) for name, field in declared.items()}
-
-
-def _learned_name(field: str) -> str:
-    return f"{field}0"
 
 
 def _clear_padding(x: Array, mask: Array) -> Array:

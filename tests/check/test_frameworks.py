@@ -8,9 +8,9 @@ import pytest
 
 from statewise import check
 from statewise.check import demo
-from statewise.check.backends import agreement, python
+from statewise.check.backends import compare_backends, run_python
 from statewise.check.report import Report
-from statewise.check.target import load
+from statewise.loading import load_model as load
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "is-the-state-reset.md"
 
@@ -32,20 +32,23 @@ def column(title):
 def test_the_document_tells_what_keras_does(backend):
     for package in ("keras", backend):
         needed(package)
-    (values,) = python(["-m", "statewise.check.demo", "stateful"], backend)
+    (values,) = run_python(["-m", "statewise.check.demo", "stateful"], backend)
     report = Report.from_json(values)
     answers = [demo._answer(report, fact) for fact, _ in demo.LINES]
     assert answers == column(f"Keras stateful, {backend}")
 
 
 def test_the_document_tells_what_torch_and_statewise_do():
-    for title, make in (("torch `nn.LSTM`", demo._torch), ("statewise", demo._statewise)):
-        report = check.run(make(), only=demo.ASKED)
+    for title, make in (
+        ("torch `nn.LSTM`", demo.make_torch_lstm),
+        ("statewise", demo.make_statewise_lstm),
+    ):
+        report = check.run(make(), only=demo.PROBES)
         assert [demo._answer(report, fact) for fact, _ in demo.LINES] == column(title)
 
 
 def test_backends_that_disagree_are_named():
-    one = check.run(demo._torch(), only=["repeat", "reset"])
+    one = check.run(demo.make_torch_lstm(), only=["repeat", "reset"])
     rows = [*(row for row in one if row.fact != "reset")]
     other = Report(
         one.target,
@@ -54,7 +57,7 @@ def test_backends_that_disagree_are_named():
         (*rows, type(rows[0])("reset", "?", "zeros", "zeros", "ok", "")),
         sample=tuple(value + 1 for value in one.sample),
     )
-    report = agreement([one, other])
+    report = compare_backends([one, other])
     assert report["backends"].answer == "differ"
     assert "zeros" in report["backends.reset"].seen
 

@@ -18,23 +18,21 @@ def report(**answers):
 
 def test_words_speak_of_every_way_of_calling():
     seen = report(carry__call="carried", carry__predict="reset", reset="initial")
-    assert seen.expecting("carry").failures == (
-        "carry.predict: expected carried, saw reset (seen)",
-    )
-    assert seen.expecting("reset").failures == ("carry.call: expected reset, saw carried (seen)",)
-    assert seen.expecting(None).ok
+    assert seen.expect("carry").failures == ("carry.predict: expected carried, saw reset (seen)",)
+    assert seen.expect("reset").failures == ("carry.call: expected reset, saw carried (seen)",)
+    assert seen.expect(None).ok
 
 
 def test_facts_are_held_against_one_answer_or_several():
     seen = report(carry__call="carried", padding__zeros="seen")
-    assert seen.expecting({"padding.*": ["seen", "ignored"], "carry.call": "carried"}).ok
-    assert not seen.expecting({"padding.zeros": "ignored"}).ok
-    (failure,) = seen.expecting({"no.such": "fact"}).failures
+    assert seen.expect({"padding.*": ["seen", "ignored"], "carry.call": "carried"}).ok
+    assert not seen.expect({"padding.zeros": "ignored"}).ok
+    (failure,) = seen.expect({"no.such": "fact"}).failures
     assert failure == "no.such: expected fact, nothing was seen of it"
 
 
 def test_a_report_goes_through_json():
-    seen = report(carry__call="carried").expecting("reset")
+    seen = report(carry__call="carried").expect("reset")
     assert Report.from_json(seen.as_json()) == seen
     assert "NOT MET" in seen.text()
 

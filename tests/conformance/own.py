@@ -1,4 +1,4 @@
-"""Two cells as a user writes them. No torch here: a process without it imports this file too."""
+"""Cells as a user writes them. No torch here: a process without it imports this file too."""
 
 from dataclasses import dataclass
 
@@ -41,3 +41,16 @@ class Leaky(sw.Cell):
     def step(self, p, x, s):
         h = (1 - self.leak) * s["h"] + self.leak * (x @ p["W__in"].T)
         return h, {"h": h}, {"h": h}
+
+
+@dataclass(frozen=True)
+class Gated(Leaky):
+    """The same with a gate, every value of which passes through `capture`."""
+
+    def parameters(self, inputs):
+        return {**super().parameters(inputs), "V": ((self.units, inputs), sw.Glorot())}
+
+    def step(self, p, x, s, capture):
+        gate = capture("gate", 1 / (1 + array_namespace(x).exp(-(x @ p["V"].T))))
+        h = capture("h", (1 - gate) * s["h"] + gate * (x @ p["W__in"].T))
+        return h, {"h": h}

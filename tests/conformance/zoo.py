@@ -6,7 +6,7 @@ import numpy as np
 
 import statewise as sw
 
-from .own import Counter, Leaky
+from .own import Counter, Gated, Leaky
 
 FEATURES = 2
 OPTIONS = ("peepholes", "coupled", "layer_norm", "learned_state")
@@ -27,6 +27,7 @@ ZOO = {
     "nothing": model(outputs=sw.Linear(3)),
     "counter": model(Counter(start=7)),
     "own": model(Leaky(3)),
+    "own gated": model(Gated(3)),
     "elman tanh": model(sw.Elman(3)),
     "elman relu": model(sw.Elman(3, activation="relu")),
     "elman softsign": model(sw.Elman(3, activation="softsign", learned_state=True)),

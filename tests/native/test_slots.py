@@ -13,10 +13,10 @@ from statewise.runtime import Model
 
 ARCHITECTURE = sw.Architecture(
     sw.Vector(3),
-    [sw.LSTM(10, learned_state=True), sw.Dropout(0.1), sw.Residual(sw.GRU(10)), sw.Elman(5)],
+    [sw.LSTM(10, learned_state=True), sw.Dropout(0.1), sw.Residual(sw.GRU(10)), sw.LSTM(7, peepholes=True), sw.Elman(5)],
     sw.Linear(2, remember=True),
 )
-FALLBACK = sw.Architecture(sw.Vector(3), [sw.LSTM(10, peepholes=True), sw.Dropout(0.2)])
+FALLBACK = sw.Architecture(sw.Vector(3), [sw.LSTM(10, coupled=True), sw.Dropout(0.2)])
 
 
 def model(architecture=ARCHITECTURE, dtype=np.float32):
@@ -37,7 +37,7 @@ X = np.random.default_rng(5).standard_normal((20, 8, 3)).astype(np.float32)
 
 
 def test_steps_equal_those_of_the_model(table, threads):
-    program = table.program
+    program = table.model
     slots = [table.open() for _ in range(6)]
     states = {slot: program.initial_state(1) for slot in slots}
     rng = np.random.default_rng(0)
@@ -123,9 +123,9 @@ def test_inputs_and_handles_that_do_not_fit(table):
     with pytest.raises(sw.SlotError):
         table.read("a")
     with pytest.raises(sw.StateError):
-        table.open(table.program.initial_state(2))
+        table.open(table.model.initial_state(2))
     np.testing.assert_allclose(
-        table.step([a], X[0, :4][::4]), table.program.step(X[0, :1])[0], atol=1e-6
+        table.step([a], X[0, :4][::4]), table.model.step(X[0, :1])[0], atol=1e-6
     )
 
 
@@ -143,7 +143,7 @@ def test_a_reused_slot_begins_anew(table):
     table.step([a], X[0, :1])
     table.close(a)
     b = table.open()
-    assert table.read(b) == table.program.initial_state(1)
+    assert table.read(b) == table.model.initial_state(1)
 
 
 @pytest.mark.parametrize("capacity", [0, -1, 1.5, True, 2**40])
@@ -169,7 +169,7 @@ def test_threads_step_their_own_sessions(table):
         worker.start()
     for worker in workers:
         worker.join()
-    _, expected = table.program(X[:, :2].transpose(1, 0, 2).copy())
+    _, expected = table.model(X[:, :2].transpose(1, 0, 2).copy())
     for i, slot in enumerate(slots):
         assert table.read(slot).allclose(expected.rows(i % 2), rtol=1e-4, atol=1e-5)
 
@@ -186,7 +186,7 @@ class Sessions(RuleBasedStateMachine):
     @precondition(lambda self: len(self.states) < 4)
     @rule()
     def open(self):
-        self.states[self.table.open()] = self.table.program.initial_state(1)
+        self.states[self.table.open()] = self.table.model.initial_state(1)
 
     @precondition(lambda self: 0 < len(self.states) < 4)
     @rule(data=st.data())
@@ -207,7 +207,7 @@ class Sessions(RuleBasedStateMachine):
         chosen = [slot for slot in sorted(self.states) if data.draw(st.booleans())]
         self.table.step(np.array(chosen, np.int64), X[t, : len(chosen)])
         for i, slot in enumerate(chosen):
-            _, self.states[slot] = self.table.program.step(X[t, i : i + 1], self.states[slot])
+            _, self.states[slot] = self.table.model.step(X[t, i : i + 1], self.states[slot])
 
     @invariant()
     def agree(self):

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from statewise.cell import Cell, Field, Parameter, fields, parameters
+from statewise.cell import Cell, LayerCall, declared_fields, declared_parameters
+from statewise.declarations import Field, Parameter
 from statewise.errors import ArchitectureError, CarryError
-from statewise.types import Array, Fields, Integers, Intermediates, Parameters
+from statewise.types import Array, Fields, Integers, Intermediates, Parameters, array_namespace
 
 DIRECTIONS = ("forward", "backward")
 
@@ -43,19 +44,42 @@ class Bidirectional(Cell):
         return 2 * self.inner.outputs(inputs)
 
     def state(self, inputs: int) -> Mapping[str, Field]:
-        inner = fields(self.inner, inputs)
+        inner = declared_fields(self.inner, inputs)
         return {f"{way}.{name}": field for way in DIRECTIONS for name, field in inner.items()}
 
     def parameters(self, inputs: int) -> Mapping[str, Parameter]:
-        inner = parameters(self.inner, inputs)
+        inner = declared_parameters(self.inner, inputs)
         return {f"{way}.{name}": value for way in DIRECTIONS for name, value in inner.items()}
 
     def evaluating(self) -> Cell:
         return Bidirectional(self.inner.evaluating())
 
     def draw(self, s: Fields, integers: Integers) -> Fields:
-        drawn = {way: self.inner.draw(part(s, way), integers) for way in DIRECTIONS}
+        drawn = {way: self.inner.draw(select_direction(s, way), integers) for way in DIRECTIONS}
         return {f"{way}.{name}": value for way in DIRECTIONS for name, value in drawn[way].items()}
+
+    def unroll(
+        self, p: Parameters, x: Array, s: Fields, call: LayerCall
+    ) -> tuple[Array, Fields, Intermediates]:
+        forward, after, seen = self._run("forward", p, x, s, call)
+        backward, end, back = self._run("backward", p, call.reverse_sequences(x), s, call)
+        state = {f"forward.{name}": value for name, value in after.items()}
+        state |= {f"backward.{name}": value for name, value in end.items()}
+        values = {f"forward.{name}": value for name, value in seen.items()}
+        values |= {f"backward.{name}": call.reverse_sequences(v) for name, v in back.items()}
+        xp = array_namespace(x)
+        return xp.concat([forward, call.reverse_sequences(backward)], axis=-1), state, values
+
+    def _run(
+        self, way: str, p: Parameters, x: Array, s: Fields, call: LayerCall
+    ) -> tuple[Array, Fields, Intermediates]:
+        """One direction of a call, x in the order in which it reads."""
+
+        def select(fields: Fields) -> Fields:
+            return select_direction(fields, way)
+
+        inner = call.select_initial(select)
+        return self.inner.unroll(select_direction(p, way), x, select(s), inner)
 
     def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
         raise CarryError(
@@ -64,7 +88,7 @@ class Bidirectional(Cell):
         )
 
 
-def part(named: Mapping[str, Array], way: str) -> dict[str, Array]:
+def select_direction(named: Mapping[str, Array], way: str) -> dict[str, Array]:
     """The entries of one direction, under the inner cell's names."""
     return {
         name.removeprefix(f"{way}."): value

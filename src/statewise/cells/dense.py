@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from statewise.cell import Cell, Parameter, check_positive
+from statewise.capture import Capture
+from statewise.cell import Cell
 from statewise.cells.activations import ACTIVATIONS, check_activation
+from statewise.declarations import Parameter, check_positive
 from statewise.initializers import Glorot, Initializer, Zeros
 from statewise.types import Array, Fields, Intermediates, Parameters
 
@@ -44,8 +46,11 @@ class Dense(Cell):
             "b": Parameter((self.units,), Zeros()),
         }
 
-    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
-        y = ACTIVATIONS[self.activation](x @ p["W"].T + p["b"])
-        return y, s, {"y": y}
+    def step(
+        self, p: Parameters, x: Array, s: Fields, capture: Capture | None = None
+    ) -> tuple[Array, Fields, Intermediates]:
+        capture = capture or Capture()
+        y = capture("y", ACTIVATIONS[self.activation](x @ p["W"].T + p["b"]))
+        return y, s, capture.values
 
     scan = step  # no axis but the last is touched

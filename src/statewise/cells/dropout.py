@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from statewise.cell import Cell, Field, check_fraction
+from statewise.capture import Capture
+from statewise.cell import Cell
+from statewise.declarations import Field, check_fraction
 from statewise.types import Array, Fields, Integers, Intermediates, Parameters, array_namespace
 
 
@@ -35,30 +37,36 @@ class Dropout(Cell):
     def state(self, inputs: int) -> Mapping[str, Field]:
         return {"noise": Field((inputs,), "integer")}
 
-    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
-        y = x * self._mask(x, s["noise"])
-        return y, s, {"y": y}
+    def step(
+        self, p: Parameters, x: Array, s: Fields, capture: Capture | None = None
+    ) -> tuple[Array, Fields, Intermediates]:
+        capture = capture or Capture()
+        y = capture("y", x * self._mask(x, s["noise"]))
+        return y, s, capture.values
 
-    def scan(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
+    def scan(
+        self, p: Parameters, x: Array, s: Fields, capture: Capture | None = None
+    ) -> tuple[Array, Fields, Intermediates]:
         """A whole run, (B, T, inputs), under one mask."""
-        y = x * self._mask(x, s["noise"])[:, None, :]
-        return y, s, {"y": y}
+        capture = capture or Capture()
+        y = capture("y", x * self._mask(x, s["noise"])[:, None, :])
+        return y, s, capture.values
 
     def _mask(self, x: Array, noise: Array) -> Array:
         xp = array_namespace(x)
         if not self.rate:
             return xp.ones_like(xp.astype(noise, x.dtype))
-        kept = (noise == 0) | (noise >= int(self.rate * 2**32))
-        return xp.astype(kept, x.dtype) / (1 - self.rate)
+        passes = (noise == 0) | (noise >= int(self.rate * 2**32))
+        return xp.astype(passes, x.dtype) / (1 - self.rate)
 
     def evaluating(self) -> Cell:
         return replace(self, rate=0.0)
 
     def draw(self, s: Fields, integers: Integers) -> Fields:
-        return {"noise": fill(s["noise"], integers)}
+        return {"noise": fill_noise(s["noise"], integers)}
 
 
-def fill(noise: Array, integers: Integers) -> Array:
+def fill_noise(noise: Array, integers: Integers) -> Array:
     """Noise drawn where there is none yet."""
     xp = array_namespace(noise)
     return xp.where(noise == 0, integers(tuple(noise.shape)), noise)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from statewise.cell import Cell, Field, Parameter, check_positive
+from statewise.capture import Capture
+from statewise.cell import Cell
 from statewise.cells.activations import ACTIVATIONS, check_activation
-from statewise.cells.learned import learned
+from statewise.cells.learned import declare_learned_state
+from statewise.declarations import Field, Parameter, check_positive
 from statewise.initializers import Glorot, Initializer, Orthogonal, Zeros
 from statewise.types import Array, Fields, Intermediates, Parameters
 
@@ -48,10 +50,21 @@ class Elman(Cell):
             "W": Parameter((self.units, inputs), self.kernel),
             "R": Parameter((self.units, self.units), self.recurrent),
             "b": Parameter((self.units,), Zeros()),
-            **learned(self.learned_state, self.state(inputs)),
+            **declare_learned_state(self.learned_state, self.state(inputs)),
         }
 
-    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
-        a = x @ p["W"].T + s["h"] @ p["R"].T + p["b"]
-        h = ACTIVATIONS[self.activation](a)
-        return h, {"h": h}, {"a": a, "h": h}
+    def step(
+        self, p: Parameters, x: Array, s: Fields, capture: Capture | None = None
+    ) -> tuple[Array, Fields, Intermediates]:
+        capture = capture or Capture()
+        a = capture("a", x @ p["W"].T + s["h"] @ p["R"].T + p["b"])
+        h = capture("h", ACTIVATIONS[self.activation](a))
+        return h, {"h": h}, capture.values
+
+    @property
+    def native_kernel(self) -> str | None:
+        return f"elman_{self.activation}" if self.activation in ("tanh", "relu") else None
+
+    @property
+    def replays(self) -> bool:
+        return True

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from statewise.cell import Cell, Field, Parameter, check_positive
+from statewise.capture import Capture
+from statewise.cell import Cell
 from statewise.cells.activations import ACTIVATIONS, check_activation
-from statewise.cells.learned import learned
+from statewise.cells.learned import declare_learned_state
+from statewise.declarations import Field, Parameter, check_positive
 from statewise.errors import ArchitectureError
 from statewise.initializers import Chrono, GateBias, Glorot, Initializer, Orthogonal, Zeros
 from statewise.types import Array, Fields, Intermediates, Parameters
@@ -76,19 +78,36 @@ class GRU(Cell):
         }
         if self.reset == "after":
             named["m"] = Parameter((units,), Zeros())
-        return {**named, **learned(self.learned_state, self.state(inputs))}
+        return {**named, **declare_learned_state(self.learned_state, self.state(inputs))}
 
-    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
+    def step(
+        self, p: Parameters, x: Array, s: Fields, capture: Capture | None = None
+    ) -> tuple[Array, Fields, Intermediates]:
+        capture = capture or Capture()
         squash, gate = ACTIVATIONS[self.activation], ACTIVATIONS[self.recurrent_activation]
         units, h = self.units, s["h"]
         from_x = x @ p["W"].T + p["b"]  # (B, 3 units)
         gates = from_x[:, : 2 * units] + h @ p["R"][: 2 * units].T
-        r, z = gate(gates[:, :units]), gate(gates[:, units:])
+        r = capture("r", gate(gates[:, :units]))
+        z = capture("z", gate(gates[:, units:]))
         recurrent = p["R"][2 * units :]
         if self.reset == "after":
             remembered = r * (h @ recurrent.T + p["m"])
         else:
             remembered = (r * h) @ recurrent.T
-        n = squash(from_x[:, 2 * units :] + remembered)
-        h = (1 - z) * n + z * h
-        return h, {"h": h}, {"r": r, "z": z, "n": n, "h": h}
+        n = capture("n", squash(from_x[:, 2 * units :] + remembered))
+        h = capture("h", (1 - z) * n + z * h)
+        return h, {"h": h}, capture.values
+
+    @property
+    def native_kernel(self) -> str | None:
+        plain = (self.activation, self.recurrent_activation) == ("tanh", "sigmoid")
+        return f"gru_{self.reset}" if plain else None
+
+    @property
+    def keep_gates(self) -> Mapping[str, str]:
+        return {"h": "z"}
+
+    @property
+    def replays(self) -> bool:
+        return True

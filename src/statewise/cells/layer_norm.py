@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from statewise.cell import Cell, Parameter
+from statewise.capture import Capture
+from statewise.cell import Cell
 from statewise.cells.activations import normalize
+from statewise.declarations import Parameter
 from statewise.initializers import Constant, Zeros
 from statewise.types import Array, Fields, Intermediates, Parameters
 
@@ -34,8 +36,11 @@ class LayerNorm(Cell):
             "shift": Parameter((inputs,), Zeros()),
         }
 
-    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
-        y = normalize(x, self.epsilon) * p["scale"] + p["shift"]
-        return y, s, {"y": y}
+    def step(
+        self, p: Parameters, x: Array, s: Fields, capture: Capture | None = None
+    ) -> tuple[Array, Fields, Intermediates]:
+        capture = capture or Capture()
+        y = capture("y", normalize(x, self.epsilon) * p["scale"] + p["shift"])
+        return y, s, capture.values
 
     scan = step  # no axis but the last is touched

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from statewise.cell import Cell, Field, Parameter, check_positive
+from statewise.capture import Capture
+from statewise.cell import Cell
 from statewise.cells.activations import ACTIVATIONS, check_activation, normalize
-from statewise.cells.learned import learned
+from statewise.cells.learned import declare_learned_state
+from statewise.declarations import Field, Parameter, check_positive
 from statewise.errors import ArchitectureError
 from statewise.initializers import (
     Chrono,
@@ -116,32 +118,55 @@ class LSTM(Cell):
             named["scale"] = Parameter((2, gates * units), Constant(1.0))
             named["cell_scale"] = Parameter((units,), Constant(1.0))
             named["cell_shift"] = Parameter((units,), Zeros())
-        return {**named, **learned(self.learned_state, self.state(inputs))}
+        return {**named, **declare_learned_state(self.learned_state, self.state(inputs))}
 
-    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
+    def step(
+        self, p: Parameters, x: Array, s: Fields, capture: Capture | None = None
+    ) -> tuple[Array, Fields, Intermediates]:
+        capture = capture or Capture()
         xp = array_namespace(x)
         squash, gate = ACTIVATIONS[self.activation], ACTIVATIONS[self.recurrent_activation]
         a = self._sums(p, x, s["h"])
         c = s["c"]
         peepholes = self.gates.replace("g", "")
 
-        def opened(name: str, cell: Array) -> Array:
-            if not self.peepholes:
-                return gate(a[name])
-            return gate(a[name] + p["p"][peepholes.index(name)] * cell)
+        def compute_gate(name: str, cell: Array) -> Array:
+            if self.peepholes:
+                return gate(a[name] + p["p"][peepholes.index(name)] * cell)
+            return gate(a[name])
 
-        f = opened("f", c)
-        i = 1 - f if self.coupled else opened("i", c)
-        g = squash(a["g"])
-        c = f * c + i * g
-        o = opened("o", c)
-        shown = c
-        if self.layer_norm:
-            shown = normalize(c) * p["cell_scale"] + p["cell_shift"]
-        h = xp.astype(o * squash(shown), s["h"].dtype)
-        if self.projection:
-            h = h @ p["P"].T
-        return h, {"h": h, "c": c}, {"i": i, "f": f, "g": g, "o": o, "c": c, "h": h}
+        if self.coupled:
+            f = capture("f", compute_gate("f", c))
+            i = capture("i", 1 - f)
+        else:
+            i = capture("i", compute_gate("i", c))
+            f = capture("f", compute_gate("f", c))
+        g = capture("g", squash(a["g"]))
+        if not self.peepholes:
+            o = capture("o", compute_gate("o", c))
+        c = capture("c", f * c + i * g)
+        if self.peepholes:  # the output gate sees the new cell state
+            o = capture("o", compute_gate("o", c))
+        scaled = normalize(c) * p["cell_scale"] + p["cell_shift"] if self.layer_norm else c
+        h = xp.astype(o * squash(scaled), s["h"].dtype)
+        h = capture("h", h @ p["P"].T if self.projection else h)
+        return h, {"h": h, "c": c}, capture.values
+
+    @property
+    def native_kernel(self) -> str | None:
+        plain = (self.activation, self.recurrent_activation) == ("tanh", "sigmoid")
+        special = self.coupled or self.layer_norm or self.projection
+        if not plain or special:
+            return None
+        return "lstm_peepholes" if self.peepholes else "lstm"
+
+    @property
+    def keep_gates(self) -> Mapping[str, str]:
+        return {"c": "f"}
+
+    @property
+    def replays(self) -> bool:
+        return not self.peepholes
 
     def _sums(self, p: Parameters, x: Array, h: Array) -> dict[str, Array]:
         """Each gate's sum before its activation, without peepholes, (B, units)."""

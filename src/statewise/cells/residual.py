@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from statewise.cell import Cell, Field, Parameter, fields, parameters
+from statewise.capture import Capture
+from statewise.cell import Cell, LayerCall, declared_fields, declared_parameters
+from statewise.declarations import Field, Parameter
 from statewise.errors import ArchitectureError
+from statewise.stepping import run_step
 from statewise.types import Array, Fields, Integers, Intermediates, Parameters
 
 
@@ -31,13 +34,17 @@ class Wrapper(Cell):
         return self.inner.outputs(inputs)
 
     def state(self, inputs: int) -> Mapping[str, Field]:
-        return fields(self.inner, inputs)
+        return declared_fields(self.inner, inputs)
 
     def parameters(self, inputs: int) -> Mapping[str, Parameter]:
-        return parameters(self.inner, inputs)
+        return declared_parameters(self.inner, inputs)
 
     def draw(self, s: Fields, integers: Integers) -> Fields:
         return self.inner.draw(s, integers)
+
+    @property
+    def keep_gates(self) -> Mapping[str, str]:
+        return self.inner.keep_gates
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,17 @@ class Residual(Wrapper):
         inner = self.inner.evaluating()
         return self if inner is self.inner else Residual(inner)
 
-    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
-        y, s, intermediates = self.inner.step(p, x, s)
+    def step(
+        self, p: Parameters, x: Array, s: Fields, capture: Capture | None = None
+    ) -> tuple[Array, Fields, Intermediates]:
+        capture = capture or Capture()
+        y, s, _ = run_step(self.inner, p, x, s, capture.excluding(("y",)))
+        y = capture("y", x + y)
+        return y, s, capture.values
+
+    def unroll(
+        self, p: Parameters, x: Array, s: Fields, call: LayerCall
+    ) -> tuple[Array, Fields, Intermediates]:
+        y, s, intermediates = self.inner.unroll(p, x, s, call)
         y = x + y
-        return y, s, {**intermediates, "y": y}
+        return y, s, {**intermediates, "y": y} if call.capturing else {}

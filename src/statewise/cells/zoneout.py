@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from statewise.cell import Cell, Field, check_fraction
-from statewise.cells.dropout import fill
+from statewise.capture import Capture
+from statewise.cell import Cell
+from statewise.cells.dropout import fill_noise
 from statewise.cells.residual import Wrapper
+from statewise.declarations import Field, check_fraction
 from statewise.errors import ArchitectureError
+from statewise.stepping import run_step
 from statewise.types import Array, Fields, Integers, Intermediates, Parameters, array_namespace
 
 _WORD = 0xFFFFFFFF
@@ -57,22 +60,26 @@ class Zoneout(Wrapper):
 
     def draw(self, s: Fields, integers: Integers) -> Fields:
         inner = {name: array for name, array in s.items() if name != "noise"}
-        return {**self.inner.draw(inner, integers), "noise": fill(s["noise"], integers)}
+        return {**self.inner.draw(inner, integers), "noise": fill_noise(s["noise"], integers)}
 
-    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
+    def step(
+        self, p: Parameters, x: Array, s: Fields, capture: Capture | None = None
+    ) -> tuple[Array, Fields, Intermediates]:
+        capture = capture or Capture()
         xp = array_namespace(x)
         noise = s["noise"] if self.mixed else _next(s["noise"])
         before = {name: array for name, array in s.items() if name != "noise"}
-        _, after, intermediates = self.inner.step(p, x, before)
-        kept = {}
+        _, after, _ = run_step(self.inner, p, x, before, capture.excluding(before))
+        mixed = {}
         for index, (name, old) in enumerate(before.items()):
             new = after[name]
             if self.mixed:
-                kept[name] = self.rate * old + (1 - self.rate) * new
+                value = self.rate * old + (1 - self.rate) * new
             else:
                 keep = noise[:, index, : old.shape[-1]] < int(self.rate * 2**32)
-                kept[name] = xp.where(keep, old, new)
-        return kept["h"], {**kept, "noise": noise}, {**intermediates, **kept}
+                value = xp.where(keep, old, new)
+            mixed[name] = capture(name, value)
+        return mixed["h"], {**mixed, "noise": noise}, capture.values
 
 
 def _next(noise: Array) -> Array:

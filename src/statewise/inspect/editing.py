@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from statewise.capture import Capture
 from statewise.cell import Cell
-from statewise.cells import GRU, LSTM, Elman, Residual
-from statewise.cells.activations import ACTIVATIONS, normalize
 from statewise.cells.residual import Wrapper
 from statewise.errors import InputError
-from statewise.inspect.recording import executor_of, shapes
+from statewise.inspect.recording import shapes
 from statewise.inspect.subject import runner, suggestion
+from statewise.model import current_join
 from statewise.program import Executor
+from statewise.stepping import run_step
+from statewise.timeline import Timeline
 from statewise.types import Array, Fields, Intermediates, Parameters, array_namespace
-from statewise.unroll import Run, stepwise
+from statewise.unroll import MakeInitial, Run, stepwise
 
 Change: TypeAlias = Callable[[Array], Array] | float
-Editor: TypeAlias = Callable[[str, Array], Array]
 
 
 @contextmanager
@@ -34,14 +34,17 @@ def edit(
 ) -> Iterator[Any]:
     """Within the block, the model computes with these values changed; afterwards it is as before.
 
-    A changed value takes effect on all that is computed from it in the same step: a changed forget
+    The same object is changed, but only for the calls that this thread makes in the block. A
+    changed value takes effect on all that is computed from it in the same step: a changed forget
     gate of an LSTM changes c, h and the output. Blocks may be nested: the outer one edits first.
 
     Arguments:
         model: of `statewise.nn`, of `statewise.load`, or a model of text.
         changes: name -> a number, or a function of the value (B, units) that returns the new one.
-            Of LSTM, GRU and Elman every name; of other cells the fields of the state.
-        at: steps of each call, from 0; all of them where it is not given.
+            Any value that the cell's step passes through `capture`, as every cell of statewise does
+            with all that it shows.
+        at: steps of each call, from 0; all of them where it is not given. A text that is generated
+            is one call: its steps count from the first character of the prompt.
         units: which units; all where it is not given.
         propagate: let the change enter the state, or show it in the step's output only and go on
             from the state as it would have been.
@@ -57,7 +60,6 @@ def edit(
             y, state = model(x)
     """
     model = runner(model)
-    executor = executor_of(model)
     widths = {name: shape[-1] for name, (shape, _) in shapes(model).items()}
     chosen = None if units is None else sorted({int(unit) for unit in units})
     by_layer: dict[int, dict[str, Change]] = {}
@@ -71,61 +73,110 @@ def edit(
             raise InputError(f"{name!r} has units 0 to {widths[name] - 1}, got {chosen}")
         layer, _, own = name.partition(".")
         by_layer.setdefault(int(layer), {})[own] = change
-    cells = list(executor.cells)
+    executor, steps = model.make_executor(), _read_steps(at)
+    edited = {}
     for index, own_changes in by_layer.items():
-        _check(index, cells[index], executor.architecture.widths[index], own_changes)
-        one = _Edit(own_changes, _steps(at), chosen, propagate)
-        held = cells[index]
-        inner, edits = (held.inner, held.edits) if isinstance(held, _Edited) else (held, ())
-        cells[index] = _Edited(inner, (*edits, one))
+        check_editable(executor, index, own_changes)
+        one = _Edit(own_changes, steps, chosen, propagate)
+        cell = executor.cells[index]
+        before = cell if isinstance(cell, _Edited) else _Edited(cell, ())
+        edited[index] = _Edited(before.inner, (*before.edits, one), before.clock)
 
-    def altered(executor: Executor) -> Executor:
-        made: Any = copy.copy(executor)
-        made.cells, made.run = tuple(cells), _Beside(executor.run)
-        if hasattr(made, "packed"):
-            made.packed = None  # the whole model in one native call
-        return made  # type: ignore[no-any-return]
+    def override(executor: Executor) -> None:
+        cells = [edited.get(index, cell) for index, cell in enumerate(executor.cells)]
+        executor.substitute(cells, _EditedRun(executor.run))
 
-    base: Any = model._executor  # NumPy's models keep an executor, torch's make one at every call
-    saved = {name: vars(model)[name] for name in ("_executor", "_packed") if name in vars(model)}
-    vars(model)["_executor"] = (
-        altered(base) if isinstance(base, Executor) else lambda: altered(base())
-    )
-    if "_packed" in saved:
-        vars(model)["_packed"] = None
-    try:
+    with model.overridden(override):
         yield model
-    finally:
-        del vars(model)["_executor"]
-        vars(model).update(saved)
 
 
-class _Beside:
-    """A run that steps edited cells and leaves all others to the fast way.
+def check_editable(executor: Executor, index: int, names: Iterable[str]) -> None:
+    """Raise unless a layer passes these values through `capture`.
 
-    Whole calls and single steps are announced to it first, which is where steps count anew.
+    Arguments:
+        executor: of the model.
+        index: the layer.
+        names: the layer's own names, without its number.
     """
+    cell = executor.cells[index]
+    if not cell.causal:
+        raise InputError(
+            f"layer {index} reads in both directions and cannot be edited step by step"
+        )
+    can: list[str] = []
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
+    def note(name: str, value: Array) -> Array:
+        can.append(name)
+        return value
+
+    xp, like = array_namespace(executor.like), executor.like
+    x = xp.zeros((1, executor.architecture.widths[index]), dtype=like.dtype, device=like.device)
+    first = executor.make_initial(None, 1)[index]()
+    run_step(cell, executor.params[str(index)], x, first, Capture(note))
+    for name in names:
+        if name not in can:
+            kind = type(cell.inner if isinstance(cell, _Edited) else cell).__name__
+            raise InputError(
+                f"'{index}.{name}' cannot be changed: the step of {kind} does not pass it through "
+                f"capture; declare step(self, p, x, s, capture) and write {name} = "
+                f"capture({name!r}, {name}) where it is computed. Of this layer these can be "
+                f"changed: {', '.join(can) or 'none'}"
+            )
+
+
+class _EditedRun(Run):
+    """Steps edited cells by their equations, and leaves all others to the fast way."""
+
+    def __init__(self, fast: Run) -> None:
+        self._fast = fast
 
     def __call__(
         self, cell: Cell, p: Parameters, x: Array, s: Fields, capturing: bool
     ) -> tuple[Array, Fields, Intermediates]:
-        return (stepwise if isinstance(cell, _Edited) else self._run)(cell, p, x, s, capturing)
+        run = stepwise if isinstance(cell, _Edited) else self._fast
+        return run(cell, p, x, s, capturing)
 
-    def whole(self, cell: Cell, *rest: Any) -> Any:
-        return self._ask("whole", cell, rest)
-
-    def step(self, cell: Cell, *rest: Any) -> Any:
-        return self._ask("step", cell, rest)
-
-    def _ask(self, how: str, cell: Cell, rest: tuple[Any, ...]) -> Any:
+    def whole(
+        self,
+        cell: Cell,
+        p: Parameters,
+        x: Array,
+        s: Fields,
+        timeline: Timeline,
+        make_initial: MakeInitial,
+        capturing: bool,
+    ) -> tuple[Array, Fields, Intermediates] | None:
         if isinstance(cell, _Edited):
-            cell.clock[0] = 0
+            cell.clock.start_call()
             return None
-        fast = getattr(self._run, how, None)
-        return None if fast is None else fast(cell, *rest)
+        return self._fast.whole(cell, p, x, s, timeline, make_initial, capturing)
+
+    def step(
+        self, cell: Cell, p: Parameters, x: Array, s: Fields
+    ) -> tuple[Array, Fields, Intermediates]:
+        if isinstance(cell, _Edited):
+            cell.clock.start_call()
+            return super().step(cell, p, x, s)
+        return self._fast.step(cell, p, x, s)
+
+
+class _Clock:
+    """Counts the steps of a call, or of calls that are one run, see `joined_calls`."""
+
+    def __init__(self) -> None:
+        self._step = 0
+        self._join: object | None = None
+
+    def start_call(self) -> None:
+        join = current_join()
+        if join is None or join is not self._join:
+            self._step = 0
+        self._join = join
+
+    def advance(self) -> int:
+        """The number of the step that begins now."""
+        self._step += 1
+        return self._step - 1
 
 
 @dataclass(frozen=True)
@@ -137,7 +188,7 @@ class _Edit:
     units: list[int] | None
     propagate: bool
 
-    def holds(self, t: int) -> bool:
+    def is_active(self, t: int) -> bool:
         if self.at is None:
             return True
         if not isinstance(self.at, slice):
@@ -167,20 +218,33 @@ class _Edited(Wrapper):
     """A cell with some of its values changed."""
 
     edits: tuple[_Edit, ...]
-    clock: list[int] = field(default_factory=lambda: [0])
+    clock: _Clock = field(default_factory=_Clock)
 
-    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
-        t = self.clock[0]
-        self.clock[0] += 1
-        held = [one for one in self.edits if one.holds(t)]
-        kept = [one for one in held if one.propagate]
-        y, new, intermediates = stepped(self.inner, p, x, s, held)
-        if len(kept) < len(held):
-            new = stepped(self.inner, p, x, s, kept)[1]
+    def step(
+        self, p: Parameters, x: Array, s: Fields, capture: Capture | None = None
+    ) -> tuple[Array, Fields, Intermediates]:
+        t = self.clock.advance()
+        active = [one for one in self.edits if one.is_active(t)]
+        lasting = [one for one in active if one.propagate]
+        capture = (capture or Capture()).after(_chain(active))
+        y, new, intermediates = run_step(self.inner, p, x, s, capture)
+        if len(lasting) < len(active):
+            new = run_step(self.inner, p, x, s, Capture(_chain(lasting)))[1]
         return y, new, intermediates
 
 
-def _steps(at: int | Iterable[int] | slice | None) -> slice | frozenset[int] | None:
+def _chain(edits: Sequence[_Edit]) -> Callable[[str, Array], Array]:
+    """All of these edits, one after the other."""
+
+    def edit_value(name: str, value: Array) -> Array:
+        for one in edits:
+            value = one(name, value)
+        return value
+
+    return edit_value
+
+
+def _read_steps(at: int | Iterable[int] | slice | None) -> slice | frozenset[int] | None:
     if at is None:
         return None
     if isinstance(at, slice):
@@ -190,96 +254,3 @@ def _steps(at: int | Iterable[int] | slice | None) -> slice | frozenset[int] | N
     if any(bound < 0 for bound in bounds):
         raise InputError(f"steps count from 0 in every call, got at={at!r}")
     return at if isinstance(at, slice) else frozenset(bounds)
-
-
-def _check(layer: int, cell: Cell, inputs: int, changes: Iterable[str]) -> None:
-    if not cell.causal:
-        raise InputError(
-            f"layer {layer} reads in both directions and cannot be edited step by step"
-        )
-    names = ["y"] if isinstance(cell, Residual) else []
-    while isinstance(cell, (Residual, _Edited)):
-        names = ["y"] if isinstance(cell, Residual) else names
-        cell = cell.inner
-    fields = [*cell.state(inputs), *names]
-    for name in changes:
-        if type(cell) not in (LSTM, GRU, Elman) and name not in fields:
-            raise InputError(
-                f"'{layer}.{name}' is computed inside {type(cell).__name__}.step and cannot be "
-                f"changed from outside; of this layer these can be: {', '.join(fields) or 'none'}"
-            )
-
-
-def stepped(
-    cell: Cell, p: Parameters, x: Array, s: Fields, editors: Sequence[Editor]
-) -> tuple[Array, Fields, Intermediates]:
-    """A step in which every value passes through the editors, one after the other, before anything
-    is computed from it.
-    """
-
-    def edit(name: str, value: Array) -> Array:
-        for editor in editors:
-            value = editor(name, value)
-        return value
-
-    return _stepped(cell, p, x, s, edit) if editors else cell.step(p, x, s)
-
-
-def _stepped(
-    cell: Cell, p: Parameters, x: Array, s: Fields, edit: Editor
-) -> tuple[Array, Fields, Intermediates]:
-    """A step in which every value passes through `edit` before anything is computed from it."""
-    if type(cell) is Residual:
-        y, new, intermediates = _stepped(cell.inner, p, x, s, edit)
-        y = edit("y", x + y)
-        return y, new, {**intermediates, "y": y}
-    if type(cell) is LSTM:
-        return _lstm(cell, p, x, s, edit)
-    if type(cell) is GRU:
-        return _gru(cell, p, x, s, edit)
-    if type(cell) is Elman:
-        a = edit("a", cell.step(p, x, s)[2]["a"])
-        h = edit("h", ACTIVATIONS[cell.activation](a))
-        return h, {"h": h}, {"a": a, "h": h}
-    y, new, intermediates = cell.step(p, x, s)
-    changed = {name: edit(name, value) for name, value in new.items()}
-    for name, value in new.items():
-        y = changed[name] if y is value else y
-    return (
-        y,
-        changed,
-        {**intermediates, **{name: changed[name] for name in changed if name in intermediates}},
-    )
-
-
-def _lstm(
-    cell: LSTM, p: Parameters, x: Array, s: Fields, edit: Editor
-) -> tuple[Array, Fields, Intermediates]:
-    xp = array_namespace(x)
-    squash, gate = ACTIVATIONS[cell.activation], ACTIVATIONS[cell.recurrent_activation]
-    intermediates = cell.step(p, x, s)[2]
-    f, g = edit("f", intermediates["f"]), edit("g", intermediates["g"])
-    i = edit("i", 1 - f if cell.coupled else intermediates["i"])
-    c = edit("c", f * s["c"] + i * g)
-    o = intermediates["o"]
-    if cell.peepholes:
-        o = gate(cell._sums(p, x, s["h"])["o"] + p["p"][-1] * c)
-    o = edit("o", o)
-    shown = normalize(c) * p["cell_scale"] + p["cell_shift"] if cell.layer_norm else c
-    h = xp.astype(o * squash(shown), s["h"].dtype)
-    h = edit("h", h @ p["P"].T if cell.projection else h)
-    return h, {"h": h, "c": c}, {"i": i, "f": f, "g": g, "o": o, "c": c, "h": h}
-
-
-def _gru(
-    cell: GRU, p: Parameters, x: Array, s: Fields, edit: Editor
-) -> tuple[Array, Fields, Intermediates]:
-    units, h = cell.units, s["h"]
-    intermediates = cell.step(p, x, s)[2]
-    r, z = edit("r", intermediates["r"]), edit("z", intermediates["z"])
-    from_x = x @ p["W"][2 * units :].T + p["b"][2 * units :]
-    recurrent = p["R"][2 * units :]
-    remembered = r * (h @ recurrent.T + p["m"]) if cell.reset == "after" else (r * h) @ recurrent.T
-    n = edit("n", ACTIVATIONS[cell.activation](from_x + remembered))
-    h = edit("h", (1 - z) * n + z * h)
-    return h, {"h": h}, {"r": r, "z": z, "n": n, "h": h}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import Any, TypeAlias
@@ -14,6 +13,7 @@ from statewise.errors import InputError
 from statewise.inspect.replay import Replay
 from statewise.inspect.subject import no_gradients, read, runner, suggestion
 from statewise.inspect.trace import Trace
+from statewise.model import ModelBase
 from statewise.program import Executor
 from statewise.state import State
 from statewise.timeline import build_timeline
@@ -75,7 +75,7 @@ def record(
         rows, steps = int(x.shape[0]), int(x.shape[1])
         _check_budget({name: shapes[name] for name in chosen}, rows, steps, budget)
         executor.run = Replay(executor.run)
-        _, after, intermediates = executor.unroll(x, state, reset, lengths, capturing=chosen)
+        _, after, intermediates = executor.unroll(x, state, reset, lengths, capture=chosen)
     when = build_timeline(rows, steps, reset, lengths, np.zeros(()))
     values = {
         name: np.ascontiguousarray(to_numpy(intermediates[name]))
@@ -115,23 +115,19 @@ def shapes(model: Any) -> dict[str, Shape]:
 
 def executor_of(model: Any) -> Executor:
     """An executor of a model's own, to be altered without touching the model."""
-    found = getattr(model, "_executor", None)
-    if found is None:
-        hint = "; it has learned nothing yet, call fit" if hasattr(model, "fit") else ""
-        kind = type(model).__name__
-        raise InputError(f"expected a statewise model, of sw.nn.Model or sw.load, got {kind}{hint}")
-    made = found() if not isinstance(found, Executor) and callable(found) else copy.copy(found)
-    if not isinstance(made, Executor):
-        raise InputError(f"expected a statewise model, got {type(model).__name__}")
-    return made
+    if isinstance(model, ModelBase):
+        return model.make_executor()
+    hint = "; it has learned nothing yet, call fit" if hasattr(model, "fit") else ""
+    kind = type(model).__name__
+    raise InputError(f"expected a statewise model, of sw.nn.Model or sw.load, got {kind}{hint}")
 
 
 def _shapes(executor: Executor, x: Array) -> dict[str, Shape]:
     """Name -> shape at one row and step, and dtype, from one step of one row."""
-    executor._check_inputs(x, steps=True)
+    executor.check_inputs(x, steps=True)
     xp = array_namespace(x)
     one = xp.zeros((1, 1, *x.shape[2:]), dtype=x.dtype, device=executor.like.device)
-    _, _, intermediates = executor.unroll(one, None, capturing=True)
+    _, _, intermediates = executor.unroll(one, None, capture=True)
     return {
         name: (tuple(value.shape[2:]), np.asarray(to_numpy(value)).dtype)
         for name, value in intermediates.items()

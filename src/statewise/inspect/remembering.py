@@ -11,17 +11,19 @@ from typing import Any
 
 import numpy as np
 
+from statewise.capture import Capture
 from statewise.cells import Elman, Residual
 from statewise.errors import InputError
 from statewise.inspect.backward import doubled, doubled_state, twin
-from statewise.inspect.editing import stepped
+from statewise.inspect.editing import check_editable
 from statewise.inspect.recording import executor_of, shapes
 from statewise.inspect.subject import memory, read, suggestion
 from statewise.program import Executor
 from statewise.state import State
+from statewise.stepping import run_step
 from statewise.timeline import build_timeline
 from statewise.types import Array, Fields, Intermediates, Parameters
-from statewise.unroll import embed, step, stepwise, unroll
+from statewise.unroll import embed, unroll
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,7 @@ def horizon(
     inputs = doubled(read(model, x, unknown)[0])[row : row + 1]
     executor = executor_of(same)
     index, own = _place(executor, name, shapes(model))
+    check_editable(executor, index, [own])
     cell, p = executor.cells[index], executor.params[str(index)]
     entering, states, gates = _followed(executor, inputs, doubled_state(state, model), index)
     steps = len(states)
@@ -184,7 +187,7 @@ def horizon(
         def nudge(word: str, value: Array) -> Array:
             return value + by if word == own else value
 
-        return _floats(stepped(cell, p, found(entering, 0), entered(0), [nudge])[1])
+        return _floats(run_step(cell, p, found(entering, 0), entered(0), Capture(nudge))[1])
 
     moved = _derivatives(nudged, 0 * eye[0], eye)
     actual = [_norms(moved[own])]
@@ -192,7 +195,7 @@ def horizon(
         now, s = found(entering, k), entered(k)
 
         def advanced(floats: Fields, now: Any = now, s: Fields = s) -> Fields:
-            return _floats(cell.step(p, now, {**s, **floats})[1])
+            return _floats(run_step(cell, p, now, {**s, **floats})[1])
 
         moved = _derivatives(advanced, _floats(s), moved)
         actual.append(_norms(moved[own]))
@@ -235,19 +238,18 @@ def _followed(
     """Step by step: what enters a layer (F,), its state before (units,), and the intermediates."""
     import torch
 
-    given = None if state is None else executor._admit(state, 1)
-    fresh = executor._fresh(None, 1)
-    held = [make() for make in fresh] if given is None else executor._layers(given)
+    state = executor.initial_state(1) if state is None else executor.admit_state(state, 1)
+    make_initial, layers = executor.make_initial(None, 1), executor.split_state(state)
     when = build_timeline(1, int(x.shape[1]), None, None, executor.like)
     with torch.no_grad():
         y = embed(executor.architecture, executor.params, x)
         for k in range(index):
             part = executor.params[str(k)]
-            y, _, _ = unroll(executor.cells[k], part, y, held[k], when, fresh[k], stepwise)
-        s, states, intermediates = held[index], [], []
+            y, _, _ = unroll(executor.cells[k], part, y, layers[k], when, make_initial[k])
+        s, states, intermediates = layers[index], [], []
         for t in range(y.shape[1]):
             states.append({name: value[0].detach() for name, value in s.items()})
-            _, s, view = step(executor.cells[index], executor.params[str(index)], y[:, t], s)
+            _, s, view = run_step(executor.cells[index], executor.params[str(index)], y[:, t], s)
             intermediates.append({name: value[0] for name, value in view.items()})
     return list(y[0]), states, intermediates
 
@@ -260,14 +262,14 @@ def _claimed(
     at: np.ndarray,
     lags: int,
 ) -> np.ndarray | None:
-    while type(cell) is Residual:
-        cell = cell.inner
-    gate = {"c": "f", "h": "z"}[own] if own in ("c", "h") else ""
+    gate = cell.keep_gates.get(own)
     if gate in intermediates[0]:
         kept = np.stack([one[gate].numpy() for one in intermediates])
         after = np.stack([kept[t + 1 : t + 1 + lags] for t in at])  # (starts, lags, units)
         products = np.cumprod(after, axis=1).mean(axis=0)
         return np.concatenate([np.ones_like(products[:1]), products])
+    while isinstance(cell, Residual):
+        cell = cell.inner
     if type(cell) is not Elman:
         return None
     R = p["R"].detach().numpy()

@@ -11,12 +11,13 @@ import numpy as np
 
 from statewise.architecture import Vector
 from statewise.errors import DataError, InputError
+from statewise.model import ModelBase
 from statewise.types import is_torch
 
 
 def runner(model: Any) -> Any:
     """The model that computes: a model of text, or a forecaster, holds one."""
-    inner = None if hasattr(model, "_executor") else getattr(model, "model", None)
+    inner = None if isinstance(model, ModelBase) else getattr(model, "model", None)
     return model if inner is None else inner
 
 
@@ -117,12 +118,10 @@ def chosen(names: str | Iterable[str] | None, known: Collection[str], what: str)
 
 def _sent(model: Any, x: np.ndarray) -> Any:
     """NumPy arrays in the arrays of the model; numbers in its dtype, tokens as they are."""
-    like: Any = getattr(model, "_like", None)
-    if not is_torch(like):
-        like = getattr(getattr(model, "_executor", None), "like", None)
-        numbers = like is not None and isinstance(model.architecture.inputs, Vector)
-        return x.astype(like.dtype, copy=False) if numbers and x.dtype.kind in "biuf" else x
+    numbers = isinstance(model.architecture.inputs, Vector)
+    if model.device == "cpu":  # a model of NumPy
+        return x.astype(model.dtype, copy=False) if numbers and x.dtype.kind in "biuf" else x
     import torch
 
-    sent = torch.from_numpy(np.ascontiguousarray(x)).to(like.device)
-    return sent.to(like.dtype) if isinstance(model.architecture.inputs, Vector) else sent
+    sent = torch.from_numpy(np.ascontiguousarray(x)).to(model.device)
+    return sent.to(model.dtype) if numbers else sent

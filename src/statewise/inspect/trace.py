@@ -12,7 +12,6 @@ from statewise import checkpoint
 from statewise.errors import InputError
 from statewise.inspect.subject import suggestion
 from statewise.state import State
-from statewise.types import is_torch
 
 
 class Trace(Mapping[str, np.ndarray]):
@@ -203,10 +202,10 @@ class Trace(Mapping[str, np.ndarray]):
         if runner is None:
             raise InputError("a trace read from a file has no model; write state_at(step, model)")
         x: Any = self.inputs[:, :stop]
-        if is_torch(getattr(runner, "_like", None)):
+        if runner.device != "cpu":  # a model of torch
             import torch
 
-            x = torch.from_numpy(np.array(x)).to(runner._like.device)
+            x = torch.from_numpy(np.array(x)).to(runner.device)
         reset = None if self.reset is None else self.reset[:, :stop]
         lengths = None if self.mask is None else self.mask[:, :stop].sum(axis=1)
         outputs, state = runner(x, self.before, reset=reset, lengths=lengths)
@@ -302,9 +301,9 @@ class Trace(Mapping[str, np.ndarray]):
 
             trace.save_html("page.html", unit=("0.c", 3), horizon=inspect.horizon(model, x))
         """
-        from statewise.inspect.page import html, payload
+        from statewise.inspect.page import build_payload, render_page
 
-        written = html(payload(self, row, unit, cards, horizon, title, steps=steps))
+        written = render_page(build_payload(self, row, unit, cards, horizon, title, steps=steps))
         with checkpoint.replace_atomically(path) as temporary:
             temporary.write_text(written, encoding="utf-8")
 

@@ -17,15 +17,28 @@ from statewise.state import State
 
 
 def _flatten(state: State) -> tuple[list[Any], Any]:
-    return [*state.values(), state.position], (tuple(state), state.origin)
+    return [*state.values(), state.position], tuple(state)
 
 
-def _unflatten(leaves: Iterable[Any], context: Any) -> State:
+def _unflatten(leaves: Iterable[Any], names: Any) -> State:
     *arrays, position = leaves
-    names, origin = context
-    return State(dict(zip(names, arrays, strict=True)), position, origin=origin)
+    return State.unchecked(dict(zip(names, arrays, strict=True)), position, None)
 
 
-_pytree.register_pytree_node(State, _flatten, _unflatten, serialized_type_name="statewise.State")
+def _flatten_with_keys(state: State) -> tuple[list[tuple[Any, Any]], Any]:
+    leaves, names = _flatten(state)
+    keys = map(_pytree.MappingKey, (*names, "position"))
+    return list(zip(keys, leaves, strict=True)), names
+
+
+_pytree.register_pytree_node(
+    State,
+    _flatten,
+    _unflatten,
+    serialized_type_name="statewise.State",
+    to_dumpable_context=list,
+    from_dumpable_context=tuple,
+    flatten_with_keys_fn=_flatten_with_keys,
+)
 
 __all__ = ["Model", "load"]

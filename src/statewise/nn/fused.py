@@ -15,17 +15,29 @@ from statewise.cells import GRU, LSTM, Elman, Residual
 from statewise.nn import native
 from statewise.timeline import Timeline
 from statewise.types import Fields, Intermediates, Parameters
-from statewise.unroll import Fresh, scanning
+from statewise.unroll import MakeInitial, Scanning
 
 
-class Fastest:
-    """Runs a layer by the fastest way that gives the reference's result."""
+class Fused(Scanning):
+    """Runs a segment by torch's kernels where it has them."""
 
     def __call__(
         self, cell: Cell, p: Parameters, x: Tensor, s: Fields, capturing: bool
     ) -> tuple[Tensor, Fields, Intermediates]:
-        """A segment through torch's kernels."""
-        return fused(cell, p, x, s, capturing)
+        if x.shape[0] == 0 or capturing or not has_kernel(cell) or not _is_plain(x):
+            return super().__call__(cell, p, x, s, capturing)
+        match cell:
+            case LSTM():
+                y, new = _lstm(cell, p, x, s)
+            case GRU():
+                y, new = _gru(cell, p, x, s)
+            case _:
+                y, new = _elman(cell, p, x, s)
+        return y, new, {}
+
+
+class Fastest(Fused):
+    """Runs a layer by the fastest way that gives the reference's result."""
 
     def whole(
         self,
@@ -33,42 +45,25 @@ class Fastest:
         p: Parameters,
         x: Tensor,
         s: Fields,
-        when: Timeline,
-        fresh: Fresh,
+        timeline: Timeline,
+        make_initial: MakeInitial,
         capturing: bool,
     ) -> tuple[Tensor, Fields, Intermediates] | None:
-        """A whole call through the native kernels, or None where they do not run it."""
-        return native.whole(cell, p, x, s, when, fresh, capturing) if native.runs(cell, x) else None
+        if not native.runs(cell, x):
+            return None
+        return native.whole(cell, p, x, s, timeline, make_initial, capturing)
 
     def step(
         self, cell: Cell, p: Parameters, x: Tensor, s: Fields
-    ) -> tuple[Tensor, Fields, Intermediates] | None:
-        """One step through the native kernels, or None where they do not run it."""
-        if isinstance(cell, Residual):
-            inner = self.step(cell.inner, p, x, s)
-            return None if inner is None else (x + inner[0], inner[1], {})
-        return native.one_step(cell, p, x, s) if native.runs(cell, x) else None
+    ) -> tuple[Tensor, Fields, Intermediates]:
+        if isinstance(cell, Residual):  # stepped natively inside
+            y, new, _ = self.step(cell.inner, p, x, s)
+            return x + y, new, {}
+        done = native.one_step(cell, p, x, s) if native.runs(cell, x) else None
+        return done or super().step(cell, p, x, s)
 
 
-fastest = Fastest()
-
-
-def fused(
-    cell: Cell, p: Parameters, x: Tensor, s: Fields, capturing: bool
-) -> tuple[Tensor, Fields, Intermediates]:
-    """Run a segment by torch's kernels where it has them."""
-    if x.shape[0] == 0 or capturing:
-        return scanning(cell, p, x, s, capturing)
-    if not has_kernel(cell) or not _plain(x):
-        return scanning(cell, p, x, s, capturing)
-    match cell:
-        case LSTM():
-            y, new = _lstm(cell, p, x, s)
-        case GRU():
-            y, new = _gru(cell, p, x, s)
-        case _:
-            y, new = _elman(cell, p, x, s)
-    return y, new, {}
+fused, fastest = Fused(), Fastest()
 
 
 def has_kernel(cell: Cell) -> bool:
@@ -86,7 +81,7 @@ def has_kernel(cell: Cell) -> bool:
             return False
 
 
-def _plain(x: Tensor) -> bool:
+def _is_plain(x: Tensor) -> bool:
     """One dtype that the kernels keep in every field; autocast would change it on the way."""
     single = x.dtype in (torch.float32, torch.float64)
     return single and not torch.is_autocast_enabled(x.device.type)
@@ -97,7 +92,7 @@ def _lstm(cell: LSTM, p: Parameters, x: Tensor, s: Fields) -> tuple[Tensor, Fiel
     if cell.projection:
         weights.append(p["P"])
     state = (s["h"][None].contiguous(), s["c"][None].contiguous())
-    if cell.projection and x.device.type == "cpu":
+    if cell.projection and x.device.type == "cpu" and torch.backends.mkldnn.enabled:
         y, h, c = _around_onednn(x, state, weights)
     else:
         y, h, c = torch.lstm(x, state, weights, *_options())

@@ -14,17 +14,19 @@ from statewise import checkpoint
 from statewise.architecture import Architecture
 from statewise.cell import Cell
 from statewise.errors import ArchitectureError
+from statewise.model import ModelBase
 from statewise.nn.fused import fastest, fused
+from statewise.origin import Origin, RecordedOrigin
 from statewise.program import Executor, Program
 from statewise.state import State
 from statewise.types import Array, Intermediates, Parameters
 from statewise.unroll import Run, stepwise
 from statewise.weights import check_weights, read_model, write_model
 
-_EXECUTORS: dict[str, Run] = {"auto": fastest, "fused": fused, "reference": stepwise}
+_RUNS: dict[str, Run] = {"auto": fastest, "fused": fused, "reference": stepwise}
 
 
-class Model(nn.Module):
+class Model(ModelBase, nn.Module):
     """An architecture with weights: a torch module into which state goes and from which it comes.
 
     Arguments:
@@ -63,10 +65,8 @@ class Model(nn.Module):
                 f"Model takes an Architecture, got {architecture!r}; write "
                 "sw.nn.Model(sw.Architecture(sw.Vector(1), [sw.LSTM(64)], sw.Linear(1)))"
             )
-        if executor not in _EXECUTORS:
-            raise ArchitectureError(
-                f"executor must be one of {', '.join(_EXECUTORS)}, got {executor!r}"
-            )
+        if executor not in _RUNS:
+            raise ArchitectureError(f"executor must be one of {', '.join(_RUNS)}, got {executor!r}")
         if not dtype.is_floating_point:
             raise ArchitectureError(f"a model computes in a floating dtype, got {dtype}")
         self.architecture = architecture
@@ -117,12 +117,20 @@ class Model(nn.Module):
             InputError: inputs or masks that do not fit.
             StateError: a state that does not fit.
         """
-        y, after, _ = self._executor().unroll(x, state, reset, lengths, initial)
+        if torch.compiler.is_compiling():
+            from statewise.nn.tracing import trace_call  # imports Dynamo
+
+            return trace_call(self, x, state, reset, lengths, initial)
+        y, after, _ = self.make_executor().unroll(x, state, reset, lengths, initial)
         return y, after
 
     def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Run one step, x (B, features) or (B,) tokens -> y (B, O) and the new state."""
-        return self._executor().step(x, state)
+        if torch.compiler.is_compiling():
+            from statewise.nn.tracing import trace_step
+
+            return trace_step(self, x, state)
+        return self.make_executor().step(x, state)
 
     def trace(
         self,
@@ -139,20 +147,44 @@ class Model(nn.Module):
             outputs, the new state, and every value a cell shows by its full name,
             ``"0.f"`` -> (B, T, units), zero where padded.
         """
-        return self._executor().unroll(x, state, reset, lengths, initial, capturing=True)
+        return self.make_executor().unroll(x, state, reset, lengths, initial, capture=True)
 
     def initial_state(self, rows: int) -> State:
         """The initial state of this many rows: zeros, or the model's learned one."""
-        return self._executor().initial_state(rows)
+        return self.make_executor().initial_state(rows)
 
-    def _executor(self) -> Executor:
-        return Executor(
+    # For whoever builds on models
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self._like.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self._like.device
+
+    @property
+    def origin(self) -> Origin:
+        return _ModelOrigin(self)
+
+    def make_traced_executor(self, training: bool) -> Executor:
+        """An executor for a call that `torch.compile` or `torch.export` traces."""
+        from statewise.nn.tracing import TracedExecutor
+
+        origin = RecordedOrigin(self.architecture.fingerprint, None)
+        return self._fill(TracedExecutor, origin, training)
+
+    def _base_executor(self) -> Executor:
+        return self._fill(Executor, _ModelOrigin(self), self.training)
+
+    def _fill(self, executor: type[Executor], origin: Origin, training: bool) -> Executor:
+        return executor(
             self._program,
             self._parameters_by_layer(),
             self._like,
-            _Origin(self),
-            _EXECUTORS[self.executor],
-            self._integers if self.training else None,
+            origin,
+            _RUNS[self.executor],
+            self._integers if training else None,
         )
 
     def _integers(self, shape: tuple[int, ...]) -> Tensor:
@@ -192,15 +224,15 @@ class Model(nn.Module):
 
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits for the weights, computed anew only when they changed."""
-        return _Origin(self).weights() or ""
+        return _ModelOrigin(self).weights() or ""
 
     def save(self, path: str | Path) -> None:
         """Write weights and architecture as one safetensors file, whole or not at all."""
         write_model(path, self.architecture, self.weights())
 
-    def extra_repr(self) -> str:
-        layers = ", ".join(type(cell).__name__ for cell in self.architecture.layers)
-        return f"{layers}; {self.architecture.fingerprint}; executor={self.executor!r}"
+    def __repr__(self) -> str:
+        dtype = str(self.dtype).removeprefix("torch.")
+        return self.describe(f"{dtype} on {self.device}, executor={self.executor!r}")
 
 
 def load(
@@ -228,7 +260,7 @@ def load(
     return Model(architecture, weights=arrays, executor=executor, dtype=dtype, device=device).eval()
 
 
-class _Origin:
+class _ModelOrigin:
     """The model a state comes from, with its weights as they are now."""
 
     def __init__(self, model: Model) -> None:
@@ -243,7 +275,7 @@ class _Origin:
         return _fingerprint(model, self._versions)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Origin) and self._model() is other._model()
+        return isinstance(other, _ModelOrigin) and self._model() is other._model()
 
     __hash__ = None  # type: ignore[assignment]
 

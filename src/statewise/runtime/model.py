@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +13,8 @@ from statewise import checkpoint, kernels
 from statewise.architecture import Architecture
 from statewise.cell import Cell
 from statewise.errors import FileError, InputError
-from statewise.origin import RecordedOrigin
+from statewise.model import ModelBase
+from statewise.origin import Origin, RecordedOrigin
 from statewise.program import Program
 from statewise.runtime.native import NativeExecutor
 from statewise.state import State
@@ -22,7 +24,7 @@ from statewise.weights import check_weights, read_model, write_model
 Weights = Literal["float32", "bfloat16"]
 
 
-class Model:
+class Model(ModelBase):
     """A model that evaluates in NumPy: the same call, and the same states, as in torch.
 
     Native kernels run what they can, the cells' own equations the rest.
@@ -60,22 +62,22 @@ class Model:
             architecture.fingerprint, checkpoint.fingerprint(self._arrays)
         )
         self._executor = NativeExecutor(
-            program, params, np.zeros((), dtypes.pop()), self._origin, half=weights == "bfloat16"
+            program, params, np.zeros((), dtypes.pop()), self._origin, bf16=weights == "bfloat16"
         )
-        self._packed = self._executor.packed
-        if self._packed is not None:
-            self._packed.make_states(State, self._origin)
-        self._begun: State | None = None  # the initial state last asked for
+        if self._executor.packed is not None:
+            self._executor.packed.make_states(State, self._origin)
+        self._packed = self._executor.packed  # None while calls are altered, see `overridden`
+        self._initial: State | None = None  # the initial state last asked for
 
     @property
     def executor(self) -> str:
         """What runs it: ``"native"`` for one kernel call a step, ``"reference"`` otherwise."""
-        return "native" if self._packed is not None else "reference"
+        return "native" if self._executor.packed is not None else "reference"
 
     @property
     def isa(self) -> str | None:
         """The instruction set of the kernels, None without them."""
-        return kernels.isa()
+        return kernels.get_isa()
 
     def __call__(
         self,
@@ -88,10 +90,10 @@ class Model:
     ) -> tuple[np.ndarray, State]:
         """Run over a batch of sequences, see `statewise.nn.Model.forward`."""
         if self._packed is not None and reset is None and lengths is None and initial is None:
-            done = self._packed.advance(x, self._begin(x) if state is None else state, True)
+            done = self._packed.advance(x, self._find_initial(x) if state is None else state, True)
             if done is not None:
-                return done  # type: ignore[no-any-return]
-        y, after, _ = self._executor.unroll(x, state, reset, lengths, initial)
+                return done
+        y, after, _ = self._current_executor().unroll(x, state, reset, lengths, initial)
         return y, after
 
     def step(self, x: np.ndarray, state: State | None = None) -> tuple[np.ndarray, State]:
@@ -99,10 +101,10 @@ class Model:
         if self._packed is not None:
             # one call for a state that this model made, which has been checked; the kernel looks at
             # shapes and dtypes, and gives None where something needs a closer look
-            done = self._packed.advance(x, self._begin(x) if state is None else state, False)
+            done = self._packed.advance(x, self._find_initial(x) if state is None else state, False)
             if done is not None:
-                return done  # type: ignore[no-any-return]
-        return self._executor.step(x, state)
+                return done
+        return self._current_executor().step(x, state)
 
     def sample(self, noise: np.ndarray, state: State) -> tuple[np.ndarray, Callable[[int], State]]:
         """Steps that read what they draw: at each, the largest of the last outputs and noise.
@@ -128,10 +130,10 @@ class Model:
                 "sample takes noise (steps, rows, outputs) for a model that ends in "
                 f"Linear(remember=True), got {noise.shape} for {self.architecture.outputs!r}"
             )
-        state = self._executor._admit(state, noise.shape[1])
+        state = self.validate_state(state, noise.shape[1])
         done = None if self._packed is None else self._packed.sample(noise, state._arrays)
         if done is None:
-            return self._sampled(noise, state)
+            return self._sample_steps(noise, state)
         tokens, fields = done
 
         def after(t: int) -> State:
@@ -140,7 +142,7 @@ class Model:
 
         return tokens, after
 
-    def _sampled(
+    def _sample_steps(
         self, noise: np.ndarray, state: State
     ) -> tuple[np.ndarray, Callable[[int], State]]:
         """The same step by step."""
@@ -151,13 +153,13 @@ class Model:
             states.append(state)
         return tokens, states.__getitem__
 
-    def _begin(self, x: Any) -> State | None:
+    def _find_initial(self, x: Any) -> State | None:
         """The initial state of as many rows as x has, if it has any."""
         if type(x) is not np.ndarray or x.ndim == 0:
             return None
-        if self._begun is None or self._begun.batch != x.shape[0]:
-            self._begun = self._executor.initial_state(x.shape[0]).clone()
-        return self._begun
+        if self._initial is None or self._initial.batch != x.shape[0]:
+            self._initial = self._executor.initial_state(x.shape[0]).clone()
+        return self._initial
 
     def trace(
         self,
@@ -169,11 +171,47 @@ class Model:
         initial: State | None = None,
     ) -> tuple[np.ndarray, State, Intermediates]:
         """Like calling the model, and returns the intermediates, see `statewise.nn.Model`."""
-        return self._executor.unroll(x, state, reset, lengths, initial, capturing=True)
+        return self.make_executor().unroll(x, state, reset, lengths, initial, capture=True)
 
     def initial_state(self, rows: int) -> State:
         """The initial state of this many rows: zeros, or the model's learned one."""
         return self._executor.initial_state(rows)
+
+    # For whoever builds on models
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._executor.like.dtype  # type: ignore[no-any-return]
+
+    @property
+    def device(self) -> str:
+        return "cpu"
+
+    @property
+    def origin(self) -> Origin:
+        return self._origin
+
+    @property
+    def packed(self) -> Any:
+        """The whole model in the native kernels, or None where a part of it has none."""
+        return self._executor.packed
+
+    def make_executor(self) -> NativeExecutor:
+        executor = super().make_executor()
+        assert isinstance(executor, NativeExecutor)
+        return executor
+
+    def _current_executor(self) -> NativeExecutor:
+        """What a call runs on: the model's own executor unless calls are altered; no copy then."""
+        return self.make_executor() if self._override_count else self._executor
+
+    def _base_executor(self) -> NativeExecutor:
+        return copy.copy(self._executor)
+
+    def _switch_fast_path(self) -> None:
+        self._packed = None if self._override_count else self._executor.packed
+
+    # Weights
 
     def weights(self) -> dict[str, np.ndarray]:
         """Every parameter by its full name."""
@@ -188,8 +226,7 @@ class Model:
         write_model(path, self.architecture, self._arrays)
 
     def __repr__(self) -> str:
-        layers = ", ".join(type(cell).__name__ for cell in self.architecture.layers)
-        return f"Model({layers}; {self.architecture.fingerprint})"
+        return self.describe(f"{self.dtype}, executor={self.executor!r}")
 
 
 def load(

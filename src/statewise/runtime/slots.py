@@ -10,6 +10,7 @@ import numpy as np
 from statewise.errors import InputError, SlotError
 from statewise.runtime.model import Model
 from statewise.state import State
+from statewise.validation import is_whole_number
 
 _SLOT = 0xFFFFFFFF
 
@@ -23,7 +24,7 @@ class SlotTable:
     must follow one another, and one that meets a step of it raises.
 
     Arguments:
-        program: the model, from `statewise.load`.
+        model: the model, from `statewise.load`.
         capacity: how many sessions there may be at once.
 
     Example::
@@ -36,34 +37,34 @@ class SlotTable:
         table.close(a)
     """
 
-    def __init__(self, program: Model, capacity: int) -> None:
-        if not isinstance(program, Model):
+    def __init__(self, model: Model, capacity: int) -> None:
+        if not isinstance(model, Model):
             raise InputError(
-                f"SlotTable takes a model from sw.load, got {type(program).__name__}; save a torch "
+                f"SlotTable takes a model from sw.load, got {type(model).__name__}; save a torch "
                 "model and load it with sw.load"
             )
-        whole = isinstance(capacity, (int, np.integer)) and not isinstance(capacity, bool)
-        if not whole or not 0 < capacity <= _SLOT:
+        if not is_whole_number(capacity, at_least=1) or capacity > _SLOT:
             raise InputError(f"capacity must be a whole number of at least 1, got {capacity!r}")
-        self.program, self.capacity = program, int(capacity)
+        self.model, self.capacity = model, int(capacity)
+        self._executor = model.make_executor()
         # How often each slot was opened and closed: odd while it is open.
         self._generations = np.zeros(self.capacity, dtype=np.int64)
         self._busy = np.zeros(self.capacity, dtype=bool)
         self._positions = np.zeros(self.capacity, dtype=np.int64)
         self._free = list(range(self.capacity - 1, -1, -1))
         self._lock = threading.Lock()
-        self._start = program.initial_state(1)
+        self._initial = model.initial_state(1)
         self._table, self._fields = self._columns()
 
     def _columns(self) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
         """The table of the kernels, and every field as an array of `capacity` rows: a part of the
         table, or memory of its own.
         """
-        packed = self.program._packed
-        fields = self.program.architecture.fields
+        packed = self.model.packed
+        fields = self.model.architecture.fields
         if packed is None:
             rows = {
-                name: np.zeros((self.capacity, *field.shape), self._start[name].dtype)
+                name: np.zeros((self.capacity, *field.shape), self._initial[name].dtype)
                 for name, field in fields.items()
             }
             return None, rows
@@ -88,7 +89,7 @@ class SlotTable:
             SlotError: every slot is open.
             StateError: a state that does not fit.
         """
-        start = self._start if state is None else self._checked(state)
+        start = self._initial if state is None else self.model.validate_state(state, 1)
         with self._lock:
             if not self._free:
                 raise SlotError(
@@ -119,14 +120,14 @@ class SlotTable:
             InputError: inputs that do not fit.
         """
         handles = self._handles(slots)
-        self.program._executor._check_inputs(x, steps=False)
+        self._executor.check_inputs(x, steps=False)
         if x.shape[0] != len(handles):
             raise InputError(f"{len(handles)} slots need as many rows of inputs, got {x.shape[0]}")
         if self._table is None:
             return self._step_by_copy(handles, x)
         try:
-            y: np.ndarray = self.program._packed.step_slots(
-                self.program._executor._plain(x),
+            y: np.ndarray = self.model.packed.step_slots(
+                self._executor.as_packed_input(x),
                 handles,
                 self._table,
                 self._generations,
@@ -145,7 +146,7 @@ class SlotTable:
                 name: column[index : index + 1].copy() for name, column in self._fields.items()
             }
             position = self._positions[index : index + 1].copy()
-        return State(arrays, position, origin=self.program._origin)
+        return State(arrays, position, origin=self.model.origin)
 
     def gather(self, slots: Sequence[int] | np.ndarray) -> State:
         """The states of some sessions, row i of ``slots[i]``, in memory of their own."""
@@ -153,11 +154,11 @@ class SlotTable:
             index = self._indices(slots)
             arrays = {name: column[index] for name, column in self._fields.items()}
             position = self._positions[index]
-        return State(arrays, position, origin=self.program._origin)
+        return State(arrays, position, origin=self.model.origin)
 
     def scatter(self, slots: Sequence[int] | np.ndarray, state: State) -> None:
         """Set some sessions to the rows of a state that `gather` gave."""
-        fitting = self.program._executor._admit(state, len(slots))
+        fitting = self.model.validate_state(state, len(slots))
         with self._lock:
             index = self._indices(slots)
             for name, column in self._fields.items():
@@ -166,7 +167,7 @@ class SlotTable:
 
     def write(self, slot: int, state: State) -> None:
         """Set a session to a state of one row."""
-        fitting = self._checked(state)
+        fitting = self.model.validate_state(state, 1)
         with self._lock:
             self._put(self._find(slot), fitting)
 
@@ -176,16 +177,13 @@ class SlotTable:
 
     # Within
 
-    def _checked(self, state: State) -> State:
-        return self.program._executor._admit(state, 1)
-
     def _put(self, index: int, state: State) -> None:
         for name, column in self._fields.items():
             column[index] = state[name][0]
         self._positions[index] = state.position[0]
 
     def _find(self, handle: int) -> int:
-        if isinstance(handle, bool) or not isinstance(handle, (int, np.integer)):
+        if not is_whole_number(handle):
             raise SlotError(f"a slot is the number that open() returned, got {handle!r}")
         index, generation = int(handle) & _SLOT, int(handle) >> 32
         stale = index >= self.capacity or self._generations[index] != generation
@@ -227,9 +225,9 @@ class SlotTable:
             before = State(
                 {name: column[index] for name, column in self._fields.items()},
                 self._positions[index],
-                origin=self.program._origin,
+                origin=self.model.origin,
             )
-            y, after = self.program.step(x, before)
+            y, after = self.model.step(x, before)
             for name, column in self._fields.items():
                 column[index] = after[name]
             self._positions[index] = after.position

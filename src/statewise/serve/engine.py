@@ -480,7 +480,7 @@ class Engine:
             )
         try:
             model = served.model
-            return unpacked(data, position, model.architecture, served.dtype.name, model._origin)
+            return unpacked(data, position, model.architecture, served.dtype.name, model.origin)
         except StatewiseError as error:
             raise BadInput(str(error)) from None
 

@@ -221,7 +221,7 @@ class Residence:
         served = self._pinned(kept)
         architecture = served.model.architecture
         state = unpacked(
-            kept.state, kept.position, architecture, served.dtype.name, served.model._origin
+            kept.state, kept.position, architecture, served.dtype.name, served.model.origin
         )
         self.stats.loads += 1
         return await self.settle(key, served, state, kept, row.fence)

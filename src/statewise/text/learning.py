@@ -19,6 +19,7 @@ from statewise.runtime import Model
 from statewise.text.folder import MODEL_FILE, make_folder, read_vocabulary, write_text_model
 from statewise.text.vocabulary import Level, Vocabulary, check_text
 from statewise.train import History, Streams, fit
+from statewise.train.streams import pack_quietly
 from statewise.validation import check_whole_number
 
 RUN_FILE = "training.safetensors"
@@ -201,8 +202,8 @@ def _make_streams(vocabulary: Vocabulary, texts: list[str], options: Options) ->
         )
     lanes = min(options.lanes, max(steps // options.chunk, 1))
     layout: dict[str, Any] = {"lanes": lanes, "chunk": options.chunk, "shuffle": True}
-    every = min(options.every, len(Streams(tokens, **layout)))
-    return Streams(tokens, **layout, per_epoch=every)
+    every = min(options.every, len(pack_quietly(tokens, **layout)))
+    return pack_quietly(tokens, **layout, per_epoch=every)
 
 
 def _make_validation(vocabulary: Vocabulary, texts: list[str], options: Options) -> Streams | None:
@@ -217,7 +218,7 @@ def _make_validation(vocabulary: Vocabulary, texts: list[str], options: Options)
         return None
     steps = _HELD_OUT - left
     lanes = min(options.lanes, max(steps // options.chunk, 1))
-    return Streams(tokens, lanes=lanes, chunk=options.chunk)
+    return pack_quietly(tokens, lanes=lanes, chunk=options.chunk)
 
 
 def _encode(vocabulary: Vocabulary, text: str) -> np.ndarray:

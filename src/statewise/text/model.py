@@ -98,7 +98,8 @@ class TextModel:
                 out for it: whole texts where there are many, else the end of each.
             epochs: passes over the texts, at most.
             minutes: stop after this much training time.
-            lanes: rows side by side; fewer where the texts would not fill a chunk of each.
+            lanes: rows side by side; fewer where the texts would not fill a chunk of each. A text
+                longer than its share of them is cut, and the state is not carried over the cuts.
             chunk: steps of truncated backpropagation.
             learning_rate: of Adam.
             every: measure, save and report after this many chunks, an entry of the history each.
@@ -124,8 +125,9 @@ class TextModel:
         options = Options(
             epochs, minutes, lanes, chunk, learning_rate, every, folder, resume, validation, rare
         )
-        build = self.build_architecture
-        return learn(build, texts, self.level, self.seed, options, keep, on_report)
+        return learn(
+            self.build_architecture, texts, self.level, self.seed, options, keep, on_report
+        )
 
     def build_architecture(self, size: int) -> Architecture:
         """The architecture of the model for a vocabulary of this size."""

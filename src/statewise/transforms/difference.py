@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from statewise.cell import Field, Transform, check_positive
+from statewise.cell import Transform
+from statewise.declarations import Field, check_positive
 from statewise.types import Array, Fields, Intermediates, Parameters, array_namespace
 
 
@@ -27,6 +28,10 @@ class Difference(Transform):
 
     def __post_init__(self) -> None:
         check_positive(self, "lag")
+
+    @property
+    def warmup(self) -> int:
+        return self.lag
 
     def state(self, inputs: int) -> Mapping[str, Field]:
         return {"last": Field((self.lag, inputs), "accumulator"), "known": Field((), "integer")}

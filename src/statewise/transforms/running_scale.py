@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from statewise.cell import Field
+from statewise.declarations import Field
 from statewise.errors import ArchitectureError
 from statewise.transforms.standardize import Scaling
 from statewise.types import Array, Fields, Intermediates, Parameters, array_namespace
+from statewise.validation import is_number
 
 
 @dataclass(frozen=True)
 class RunningScale(Scaling):
     """``y_t = (x_t - mean_t) / scale_t`` with the mean and deviation of the steps up to t.
 
-    ``scale_t`` is the standard deviation of the steps seen (each counts once), or 1 until two
-    different values were intermediates. Both are updated by Welford's method, one step at a time.
+    ``scale_t`` is the standard deviation of the steps so far (each counts once), or 1 until two
+    different values came. Both are updated by Welford's method, one step at a time.
 
     Arguments:
         memory: weigh a step of k steps ago by ``(1 - 1/memory)^k``, so that the scale follows a
@@ -32,7 +33,7 @@ class RunningScale(Scaling):
     memory: float | None = None
 
     def __post_init__(self) -> None:
-        if self.memory is not None and not self.memory > 1:
+        if self.memory is not None and not (is_number(self.memory) and self.memory > 1):
             raise ArchitectureError(
                 f"RunningScale: memory must be more than one step, got {self.memory!r}"
             )
