@@ -123,7 +123,7 @@ def held(text):
     return np.array(found)
 
 
-def written(model, length=600, seed=0):
+def written(model, length=600, seed=9):
     """A text of the model's own, with one of its letters before it."""
     first = {"(": ".", "A": "A"}.get(model.vocabulary.characters[0], "a")
     return first + model.generate(first, length, seed=seed)
