@@ -35,18 +35,18 @@ class Leaky(sw.Cell):
 
 torch.manual_seed(0)
 model = sw.nn.Model(sw.Architecture(sw.Vector(1), [Leaky(16)], sw.Linear(1)), seed=0)
-noise = torch.randn(2000, 1)
-average = torch.nn.functional.avg_pool1d(noise.T[None], 20, 1)[0].T  # (1981, 1)
-streams = sw.Streams([noise[19:]], targets=[average], lanes=4, chunk=100)
+noise = torch.randn(4, 500, 1)
+average = torch.nn.functional.avg_pool1d(noise.mT, 20, 1).mT  # (4, 481, 1)
+streams = sw.Streams(list(noise[:, 19:]), targets=list(average), chunk=100)
 history = sw.fit(model, streams, epochs=30, learning_rate=0.01)
 print(f"loss of a running mean: {history.loss[0]:.4f} -> {history.loss[-1]:.4f}")
 
-_, state, seen = model.trace(noise[None, :100])
+_, state, seen = model.trace(noise[:1, :100])
 print("traced:", {name: tuple(value.shape) for name, value in seen.items()})
 
 with tempfile.TemporaryDirectory() as folder:
     model.eval().save(Path(folder) / "leaky.safetensors")
     fast = sw.load(Path(folder) / "leaky.safetensors", cells=[Leaky])  # NumPy, without torch
-y, _ = model(noise[None, 100:], state)
-z, _ = fast(noise[None, 100:].numpy(), state)
+y, _ = model(noise[:1, 100:], state)
+z, _ = fast(noise[:1, 100:].numpy(), state)
 print("torch and NumPy agree:", bool(abs(y.detach().numpy() - z).max() < 1e-5))

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import json
 import pickle
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -278,6 +279,46 @@ def test_json_that_is_no_architecture(message):
 def test_junk_is_no_architecture(text):
     with pytest.raises(sw.ArchitectureError):
         sw.Architecture.from_json(text)
+
+
+@dataclass(frozen=True)
+class Leaky(sw.Cell):
+    units: int
+    leak: float = 0.1
+    rates: tuple[float, ...] = ()
+
+    def state(self, inputs):
+        return {"h": (self.units,)}
+
+    def parameters(self, inputs):
+        return {"W": ((self.units, inputs), sw.Glorot())}
+
+    def step(self, p, x, s):
+        raise NotImplementedError
+
+
+def test_an_architecture_is_described_a_part_a_line_as_it_is_written():
+    arch = sw.Architecture(
+        sw.Tokens(1256, 8),
+        [
+            sw.Bidirectional(sw.GRU(16)),
+            sw.Dropout(0.1),
+            sw.Residual(sw.LSTM(32, learned_state=True)),
+            Leaky(1024, leak=0.3, rates=(0.5,)),
+        ],
+        sw.Linear(3),
+    )
+    assert arch.describe().splitlines() == [
+        "inputs   Tokens(1256, 8)                         -> 8",
+        "0        Bidirectional(GRU(16))                  8 -> 32",
+        "1        Dropout(0.1)                            32 -> 32",
+        "2        Residual(LSTM(32, learned_state=True))  32 -> 32",
+        "3        Leaky(1024, leak=0.3, rates=(0.5,))     32 -> 1,024",
+        "outputs  Linear(3)                               1,024 -> 3",
+    ]
+    assert sw.Architecture(sw.Vector(1), []).describe() == "inputs   Vector(1)  -> 1"
+    written = arch.describe().splitlines()[3].split("  ")[4]
+    assert eval(written, vars(sw)) == arch.layers[2]
 
 
 def test_gate_biases_are_no_part_of_a_file():

@@ -51,17 +51,3 @@ def test_the_founding_question_is_answered(tmp_path: Path) -> None:
 def test_links_between_documents_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\((?!http)([^)#]+)", document.read_text()):
         assert (document.parent / target).exists(), f"{document.name} links to {target}"
-
-
-def test_the_tree_names_every_file() -> None:
-    tree = (ROOT / "docs" / "architecture.md").read_text().partition("## The tree")[2]
-    listed: list[str] = []
-    folder = ""
-    for line in tree.partition("```")[2].rpartition("```")[0].strip().splitlines():
-        name = line.split()[0]
-        if name.endswith("/"):
-            folder = name
-        else:
-            listed.append(folder * line.startswith(" ") + name)
-    source = ROOT / "src" / "statewise"
-    assert sorted(listed) == sorted(str(p.relative_to(source)) for p in source.rglob("*.py"))

@@ -38,6 +38,12 @@ def test_a_long_task_writes_lines_to_standard_error(capsys):
     assert shown.err.splitlines()[0].endswith(" s, loss 0.5")
 
 
+def test_a_task_may_be_shown_at_once_and_its_end_kept(capsys):
+    with Progress("counting", total=4, shown=True, delay=0, keep=True) as task:
+        task.update(4)
+    assert capsys.readouterr().err.splitlines()[-1] == "counting: 100% 0 s"
+
+
 def test_nothing_is_written_where_there_is_no_terminal_unless_asked(capsys):
     with Progress("counting"):
         time.sleep(0.3)

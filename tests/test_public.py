@@ -70,6 +70,25 @@ def test_importing_statewise_imports_nothing_heavy():
     assert found == "[]"
 
 
+def test_the_server_is_there_without_being_imported():
+    code = (
+        "import sys; import statewise as sw; sw.serve\n"
+        "heavy = ('fastapi', 'uvicorn', 'httpx', 'msgspec', 'torch')\n"
+        "print([name for name in heavy if name in sys.modules])\n"
+        "print(sw.serve.create_app.__name__, sw.serve.Client.__name__, 'torch' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["[]", "create_app Client False"]
+
+
+@pytest.mark.parametrize(("missing", "name"), [("fastapi", "create_app"), ("httpx", "Client")])
+def test_without_what_the_server_needs_the_error_names_the_extra(missing, name):
+    code = f"import sys; sys.modules[{missing!r}] = None; import statewise as sw; sw.serve.{name}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert f"needs {missing}, which is not installed" in done.stderr
+    assert "pip install 'statewise[serve]'" in done.stderr
+
+
 def test_without_torch_the_error_names_the_extra():
     code = (
         "import sys; sys.modules['torch'] = None\n"

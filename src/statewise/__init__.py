@@ -1,5 +1,6 @@
 """Recurrent sequence models whose state you own: state goes in, state comes out."""
 
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +28,11 @@ from statewise.errors import (
     DataError,
     DataWarning,
     DivergenceError,
+    FigureWarning,
     FileError,
     InputError,
     MissingExtraError,
+    SequenceCutWarning,
     SlotError,
     StateError,
     StatewiseError,
@@ -43,13 +46,13 @@ from statewise.state import State
 from statewise.transforms import Difference, Lags, RunningScale, Standardize
 
 if TYPE_CHECKING:
-    from statewise import check, forecast, inspect, interop, nn, text, train
+    from statewise import check, forecast, inspect, interop, nn, serve, text, train
     from statewise.forecast import Forecaster
     from statewise.text import TextModel
     from statewise.train.fit import fit
     from statewise.train.streams import Streams
 
-__version__ = "0.1.0"
+    __version__: str
 
 _LAZY = {
     "nn": "statewise.nn",
@@ -58,6 +61,7 @@ _LAZY = {
     "inspect": "statewise.inspect",
     "interop": "statewise.interop",
     "forecast": "statewise.forecast",
+    "serve": "statewise.serve",
     "text": "statewise.text",
     "Streams": "statewise.train:Streams",
     "fit": "statewise.train:fit",
@@ -67,13 +71,23 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> Any:
-    """What needs torch is imported when it is first used."""
+    """Import on first use what needs torch, or is not needed by everyone; look up the version."""
+    if name == "__version__":
+        return _find_version()
     target = _LAZY.get(name)
     if target is None:
         raise AttributeError(f"module 'statewise' has no attribute {name!r}")
     module, _, attribute = target.partition(":")
     found = import_module(module)
     return getattr(found, attribute) if attribute else found
+
+
+@cache
+def _find_version() -> str:
+    """The version of the installed package; pyproject.toml states it."""
+    from importlib.metadata import version  # slow to import
+
+    return version("statewise")
 
 
 def __dir__() -> list[str]:
@@ -102,6 +116,7 @@ __all__ = [
     "Dropout",
     "Elman",
     "Field",
+    "FigureWarning",
     "FileError",
     "Forecaster",
     "Glorot",
@@ -115,6 +130,7 @@ __all__ = [
     "Parameter",
     "Residual",
     "RunningScale",
+    "SequenceCutWarning",
     "SlotError",
     "SlotTable",
     "Standardize",
@@ -139,6 +155,7 @@ __all__ = [
     "interop",
     "load",
     "nn",
+    "serve",
     "text",
     "train",
 ]

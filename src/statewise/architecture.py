@@ -15,7 +15,7 @@ from statewise.cell import Cell, Transform, declared_fields, declared_parameters
 from statewise.declarations import Field, Parameter, check_positive
 from statewise.errors import ArchitectureError
 from statewise.initializers import Normal, Uniform, Zeros
-from statewise.spec import Spec, check_frozen, decode, encode
+from statewise.spec import Spec, check_frozen, decode, encode, format_spec
 
 FORMAT = 1
 
@@ -189,6 +189,26 @@ class Architecture(Spec):
         """First values for all parameters, float64, the same for a seed in every executor."""
         rng = np.random.default_rng(seed)
         return {name: parameter.draw(rng) for name, parameter in self.parameters.items()}
+
+    def describe(self) -> str:
+        """Describe every part on a line: its name, its options, its width in and out.
+
+        Example::
+
+            inputs   Vector(1)                         -> 1
+            0        LSTM(32, learned_state=True)      1 -> 32
+            1        Residual(GRU(32))                 32 -> 32
+            outputs  Linear(1)                         32 -> 1
+        """
+        parts: list[tuple[str, Spec, str]] = [("inputs", self.inputs, f"-> {self.widths[0]:,}")]
+        for index, cell in enumerate(self.layers):
+            before, after = self.widths[index : index + 2]
+            parts.append((str(index), cell, f"{before:,} -> {after:,}"))
+        if self.outputs is not None:
+            parts.append(("outputs", self.outputs, f"{self.widths[-1]:,} -> {self.width:,}"))
+        rows = [(name, format_spec(part), widths) for name, part, widths in parts]
+        longest = max(len(call) for _, call, _ in rows)
+        return "\n".join(f"{name:7}  {call:{longest}}  {widths}" for name, call, widths in rows)
 
     def to_json(self) -> str:
         """The architecture as canonical JSON, see docs/formats.md."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
@@ -70,6 +71,16 @@ class ModelBase:
             StateError: a state that does not fit.
         """
         return self._base_executor().admit_state(state, rows)
+
+    def describe(self, how: str) -> str:
+        """Describe the model, a part on a line.
+
+        Arguments:
+            how: what it computes in, and how.
+        """
+        count = sum(math.prod(one.shape) for one in self.architecture.parameters.values())
+        parts = "".join(f"\n  {line}" for line in self.architecture.describe().splitlines())
+        return f"Model({count:,} weights, {how}){parts}"
 
     @contextmanager
     def overridden(self, override: Callable[[Executor], None]) -> Iterator[None]:

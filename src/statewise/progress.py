@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 if TYPE_CHECKING:
     import rich.progress
@@ -29,6 +29,8 @@ class Progress:
         description: what is being done, such as ``"sampling intervals"``.
         total: how many parts there are; None where that is not known.
         shown: show it or not; None shows it on a terminal, and in the commands everywhere.
+        delay: seconds before anything is shown; `DELAY` where None.
+        keep: leave the last state on the screen.
 
     Example::
 
@@ -44,11 +46,18 @@ class Progress:
     _outermost: ClassVar[Progress | None] = None
 
     def __init__(
-        self, description: str, total: float | None = None, *, shown: bool | None = None
+        self,
+        description: str,
+        total: float | None = None,
+        *,
+        shown: bool | None = None,
+        delay: float | None = None,
+        keep: bool = False,
     ) -> None:
         self.description, self.total = description, total
         self.done, self.note = 0.0, ""
-        self._shown = shown
+        self._shown, self._keep = shown, keep
+        self._delay = DELAY if delay is None else delay
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self._began = time.monotonic()
@@ -67,7 +76,7 @@ class Progress:
         self.note = self.note if note is None else note
         self.description = self.description if description is None else description
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Self:
         self._began = time.monotonic()
         shown = self._shown
         if shown is None:
@@ -91,7 +100,7 @@ class Progress:
             Progress._outermost = None
 
     def _show(self) -> None:
-        if self._ended.wait(DELAY):
+        if self._ended.wait(self._delay) and self._delay:
             return
         if sys.stderr.isatty():
             self._draw_bar()
@@ -99,16 +108,17 @@ class Progress:
             self._write_lines()
 
     def _write_lines(self) -> None:
-        ended = False
-        while not ended:
-            print(self._line(), file=sys.stderr, flush=True)
-            ended = self._ended.wait(INTERVAL)
+        self._write_line()
+        while not self._ended.wait(INTERVAL):
+            self._write_line()
+        if self._keep:
+            self._write_line()
 
-    def _line(self) -> str:
+    def _write_line(self) -> None:
         seconds = time.monotonic() - self._began
         share = f" {100 * self.done / self.total:.0f}%" if self.total else ""
         note = f", {self.note}" if self.note else ""
-        return f"{self.description}:{share} {seconds:.0f} s{note}"
+        print(f"{self.description}:{share} {seconds:.0f} s{note}", file=sys.stderr, flush=True)
 
     def _draw_bar(self) -> None:
         from rich.console import Console
@@ -120,7 +130,7 @@ class Progress:
             TimeElapsedColumn(),
             TextColumn("{task.fields[note]}"),
         )
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        with Progress(*columns, console=Console(stderr=True), transient=not self._keep) as bar:
             task = bar.add_task(self.description, total=self.total, note=self.note)
             while not self._ended.wait(0.1):
                 self._redraw(bar, task)

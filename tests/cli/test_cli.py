@@ -1,7 +1,9 @@
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 
 import statewise as sw
 from statewise import kernels
+from statewise.cli import doctor
 
 FAST = ["--epochs", "3", "--repeats", "2", "--units", "2"]
 
@@ -73,7 +76,7 @@ def test_update_goes_on_without_retraining(run: Path, tmp_path: Path) -> None:
     before = (run / "model.safetensors").read_bytes()
     done = call("update", run, rows)
     assert done.returncode == 0, done.stderr
-    assert "2 new rows consumed" in done.stdout
+    assert "2 new rows consumed; weights unchanged" in done.stdout
     assert len(pd.read_csv(run / "forecast.csv")) == 5
     assert pd.read_csv(run / "forecast.csv").Month.iloc[0].startswith("0004-03-01")
     assert (run / "model.safetensors").read_bytes() == before
@@ -105,19 +108,19 @@ def test_several_series_from_a_parquet_file(tmp_path: Path) -> None:
     assert "name it with --value" in call(*words).stderr
     done = call(*words, "--value", "sold", "--out", tmp_path / "o")
     assert done.returncode == 0, done.stderr
-    assert "2 series of 30 to 30 steps, one every day" in done.stdout
+    assert "2 series of 30 steps, one every day" in done.stdout
     assert len(pd.read_csv(tmp_path / "o" / "forecast.csv")) == 24
 
 
 BAD = {
     "no file": (["forecast", "nowhere.csv"], "no file 'nowhere.csv'"),
-    "horizon": (["forecast", "--horizon", "0"], "horizon"),
+    "horizon": (["forecast", "--horizon", "0"], "error: --horizon must be"),
     "test": (["forecast", "--test", "36"], "leaves 0 to learn from"),
-    "no test": (["forecast", "--test", "0"], "test must be"),
+    "no test": (["forecast", "--test", "0"], "error: --test must be"),
     "level": (["forecast", "--level", "eighty"], "--level takes percentages"),
     "level 100": (["forecast", "--level", "100"], "between 0 and 100"),
     "cell": (["forecast", "--cell", "qrnn"], "lstm, gru, elman"),
-    "units": (["forecast", "--units", "0"], "units must be a whole number of at least 1"),
+    "units": (["forecast", "--units", "0"], "--units must be a whole number of at least 1"),
     "column": (["forecast", "--value", "Profit"], "no column 'Profit' among Month, Sales"),
     "missing": (["forecast", "--missing", "drop"], "error, skip, interpolate"),
     "state": (["state", "nowhere.safetensors"], "does not exist"),
@@ -154,10 +157,86 @@ def test_version_and_help() -> None:
         assert command in call("--help").stdout
 
 
+def test_the_package_runs_as_a_module() -> None:
+    words = [sys.executable, "-m", "statewise"]
+    done = subprocess.run([*words, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == sw.__version__
+    done = subprocess.run([*words, "forcast"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: No such command 'forcast'")
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [("statewise fo", "forecast"), ("statewise serve --dur", "--durability")],
+)
+def test_a_shell_completes_commands_and_options_without_torch(words: str, completed: str) -> None:
+    code = (
+        "import sys\nfrom statewise.cli import main\n"
+        "try:\n    main()\nfinally:\n    print('torch' in sys.modules)"
+    )
+    env = {"_STATEWISE_COMPLETE": "complete_bash", "COMP_WORDS": words}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **env, "COMP_CWORD": str(len(words.split()) - 1)},
+        check=False,
+    )
+    assert done.stdout.splitlines() == [completed, "False"]
+
+
+def test_completion_can_be_shown_and_installed(tmp_path: Path) -> None:
+    script = f"{sys.executable} -m statewise --show-completion"
+    env = {**os.environ, "HOME": str(tmp_path)}
+    shown = subprocess.run(
+        ["bash", "-c", f"{script}; true"], capture_output=True, text=True, env=env, check=True
+    )
+    assert "complete -o default -F _statewise_completion statewise" in shown.stdout
+    script = script.replace("--show", "--install")
+    subprocess.run(["bash", "-c", f"{script}; true"], capture_output=True, env=env, check=True)
+    assert "statewise" in (tmp_path / ".bashrc").read_text()
+
+
+def list_extras() -> dict[str, set[str]]:
+    """The packages of every extra that users install, as pyproject.toml names them."""
+    path = Path(__file__).parents[2] / "pyproject.toml"
+    extras = tomllib.loads(path.read_text())["project"]["optional-dependencies"]
+    return {
+        extra: {re.split(r"[^\w-]", one)[0] for one in needed if "statewise[" not in one}
+        for extra, needed in extras.items()
+        if extra not in {"all", "dev"}
+    }
+
+
+def test_doctor_lists_every_optional_package_and_what_installs_it() -> None:
+    found = json.loads(call("doctor", "--json").stdout)
+    extras = list_extras()
+    for extra, needed in extras.items():
+        for name in needed:
+            assert name in found["packages"]
+            assert name in extras[found["extras"][name]], f"{extra} installs {name}"
+    for name in ("h5py", "polars"):
+        assert name in found["packages"]
+
+
+def test_doctor_says_how_to_install_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "_find_version", lambda name: None)
+    doctor.run(False)
+    shown = {
+        line.split()[0]: line.split(None, 1)[1] for line in capsys.readouterr().out.splitlines()
+    }
+    assert shown["keras"].strip() == "not installed: pip install 'statewise[keras]'"
+    assert shown["h5py"].strip() == "not installed: pip install 'statewise[keras]'"
+    assert shown["polars"].strip() == "not installed: pip install 'polars'"
+
+
 def test_doctor_says_what_runs() -> None:
     found = json.loads(call("doctor", "--json").stdout)
     assert found["statewise"] == sw.__version__
-    assert found["kernels"]["available"] == kernels.available()
+    assert found["kernels"]["available"] == kernels.is_available()
     assert found["packages"]["numpy"] == np.__version__
     said = call("doctor").stdout
-    assert ("native" if kernels.available() else "reference equations") in said
+    assert ("native" if kernels.is_available() else "reference equations") in said

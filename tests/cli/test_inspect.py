@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from statewise.cli.looking import Reading, stretch
 from tests.conformance.zoo import weights
 
 import statewise as sw
 from statewise import inspect
 from statewise.cli import looking, main
-from statewise.cli.looking import Reading, stretch
 from statewise.forecast.sources import load
 from statewise.inspect.page.packing import unpacked
 

@@ -18,7 +18,7 @@ def _model(cell, letters, features):
     """A text model whose letters have these features, and its arrays, zero and yet to be filled."""
     text = sw.TextModel([cell], width=len(features) + 1)
     text.vocabulary = sw.text.Vocabulary("char", letters)
-    arch = text._architecture(len(letters))
+    arch = text.build_architecture(len(letters))
     arrays = {name: np.zeros(p.shape, np.float32) for name, p in arch.parameters.items()}
     for column, own in enumerate(features):
         for letter in own:
@@ -28,7 +28,7 @@ def _model(cell, letters, features):
 
 
 def _filled(text, arrays):
-    text.model = sw.runtime.Model(text._architecture(len(text.vocabulary)), arrays)
+    text.model = sw.runtime.Model(text.build_architecture(len(text.vocabulary)), arrays)
     return text
 
 

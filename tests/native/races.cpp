@@ -84,8 +84,7 @@ Floats found(Cell cell, i64 rows, uint32_t seed) {
     arrays.push_back({h0.data(), c0.data(), nullptr, nullptr, h, c});
   }
   float* y = room(rows * units);
-  for (int i = 0; i < 20; ++i)
-    program.step({rows, x.data(), nullptr, nullptr, states.data(), y});
+  for (int i = 0; i < 20; ++i) program.step({rows, x.data(), nullptr, nullptr, states.data(), y});
   program.call({rows, steps, x.data(), nullptr, nullptr, nullptr, arrays.data(),
                 room(rows * steps * units)});
   Floats all;
@@ -131,9 +130,9 @@ int main() {
   Program program(table_baseline(), width);
   program.add_layer(Cell::lstm, width, weights.data(), weights.data(), weights.data(), nullptr, 0,
                     false);
-  set_threads(1);
+  set_thread_count(1);
   const Floats last = stepped(program, width);
-  set_threads(4);
+  set_thread_count(4);
   std::vector<std::thread> callers;
   for (uint32_t seed = 1; seed <= 3; ++seed)
     callers.emplace_back([&, seed] { call(seed, program, width, last); });

@@ -145,7 +145,7 @@ def test_gates_are_right_wherever_their_sums_lie(isa, name, reach):
     case.p["b"] = sums.astype(np.float64)
     y, _, _, gates, cells = case.forward()
     np.testing.assert_array_equal(case.forward(save=False)[0], y)
-    seen = kernels.intermediates(case.cell, y, gates, cells)
+    seen = kernels.view_intermediates(case.cell, y, gates, cells)
     for key, z in zip("ifgo" if name == "lstm" else "rz", sums.reshape(-1, 37), strict=False):
         z = z.astype(np.float64)
         sigmoid = np.exp(np.minimum(z, 0)) / (1 + np.exp(-np.abs(z)))
@@ -210,12 +210,12 @@ def test_bfloat16_weights_are_the_rounded_ones(isa, name):
 def test_gradients_do_not_depend_on_the_instruction_set():
     case = Case(CELLS["lstm"](40), 5, 7, 6)
     found = {}
-    before = kernels.isa()
-    for isa in kernels.isas():
-        kernels.select(isa)
+    before = kernels.get_isa()
+    for isa in kernels.list_isas():
+        kernels.select_isa(isa)
         y, _, _, gates, cells = case.forward()
         found[isa] = case.backward(y, gates, cells)
-    kernels.select(before)
+    kernels.select_isa(before)
     first = found.popitem()[1]
     for other in found.values():
         for name, value in other.items():

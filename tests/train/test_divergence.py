@@ -77,7 +77,7 @@ def test_inputs_that_are_not_finite_are_told(monkeypatch):
 
 def test_the_last_good_checkpoint_stays(tmp_path):
     path = tmp_path / "run.safetensors"
-    with pytest.raises(sw.DivergenceError, match=f"stays in {path}; 1 epochs were done"):
+    with pytest.raises(sw.DivergenceError, match=f"is in {path}, after 1 epoch\\."):
         sw.fit(model(), streams(), epochs=3, loss=Spoilt(7, math.nan), checkpoint=path)
     net, other = model(seed=1), model()
     resumed = sw.fit(net, streams(), epochs=2, loss=Spoilt(None, 1), checkpoint=path, resume=True)
@@ -107,7 +107,7 @@ def test_weights_that_are_not_finite_are_not_written_over_good_ones(tmp_path):
     one = sw.Streams(waves(21, 1), lanes=1, chunk=20)
     sw.fit(model(), one, epochs=1, checkpoint=path)
     before = path.read_bytes()
-    with pytest.raises(sw.DivergenceError, match=r"the weight '.*' is no longer finite"):
+    with pytest.raises(sw.DivergenceError, match=r"the weight '.*' is not finite"):
         sw.fit(
             model(), one, epochs=1, optimizer="sgd", learning_rate=1e300, clip=None, checkpoint=path
         )

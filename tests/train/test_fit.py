@@ -21,6 +21,7 @@ def streams():
 # Learning
 
 
+@pytest.mark.filterwarnings("ignore::statewise.SequenceCutWarning")
 def test_a_wave_is_learned_far_below_the_last_value():
     series, held_out = waves(400, 2), waves(200, 2, seed=1)
     net = model(sw.LSTM(12))
@@ -263,7 +264,7 @@ def test_the_state_of_the_lanes_goes_on(streams):
         ({"clip": True}, "clip"),
         ({"every": 0, "checkpoint": "x"}, "every"),
         ({"every": 5}, "checkpoint='run.safetensors'"),
-        ({"resume": True}, "resume needs a file"),
+        ({"resume": True}, "resume= needs a file"),
         ({"checkpoint": "nowhere/at/all"}, "no folder nowhere/at"),
         ({"learning_rate": 0}, "learning_rate must be a number above 0"),
         ({"optimizer": "adagrad"}, "adam, adamw, sgd, rmsprop"),

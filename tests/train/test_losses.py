@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 import statewise as sw
-from statewise.train.losses import find_loss, mean_over_steps
+from statewise.train.losses import average_over_steps, find_loss
 
 from .runs import model, waves
 
@@ -23,7 +23,7 @@ def test_a_named_loss_is_torchs(name):
     loss, expected = find_loss(name), NAMED[name](prediction, target)
     assert loss(prediction, target).shape == (3, 5, 2)
     for given in (loss, loss.__call__, lambda p, t: loss(p, t).mean(-1)):
-        mean = mean_over_steps(given, prediction, target, torch.ones(3, 5), 15.0)
+        mean = average_over_steps(given, prediction, target, torch.ones(3, 5), 15.0)
         torch.testing.assert_close(mean, expected)
 
 
@@ -47,7 +47,7 @@ def test_steps_without_weight_do_not_count_whatever_they_hold():
     values[0, 3] = torch.inf
     values[1, 0] = torch.nan
     for loss in (lambda _, target: target, lambda _, target: target.mean(-1)):
-        mean = mean_over_steps(loss, torch.zeros(2, 4, 3), values, weights, 5.0)
+        mean = average_over_steps(loss, torch.zeros(2, 4, 3), values, weights, 5.0)
         torch.testing.assert_close(mean, expected)
 
 

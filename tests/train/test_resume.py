@@ -15,7 +15,7 @@ from torch.optim import lr_scheduler
 
 import statewise as sw
 from statewise import checkpoint
-from statewise.train.nested import joined, split
+from statewise.train.nested import join, split
 
 from .runs import CrashError, Interrupting, model, same, waves, weights
 
@@ -177,8 +177,8 @@ def test_a_second_ctrl_c_interrupts_at_once(tmp_path):
     assert not path.exists()
 
 
-def test_ctrl_c_without_a_checkpoint_says_that_nothing_was_kept():
-    with pytest.raises(KeyboardInterrupt, match="nothing was kept"):
+def test_ctrl_c_without_a_checkpoint_says_that_nothing_is_saved():
+    with pytest.raises(KeyboardInterrupt, match="the run is not saved"):
         run(loss=Interrupting(2, lambda: signal.raise_signal(signal.SIGINT)))
 
 
@@ -250,7 +250,7 @@ def test_a_run_of_another_setup_is_refused_with_what_differs(tmp_path):
         ({"loss": "mse"}, "loss was 'Interrupting' and is 'mse'"),
         ({"optimizer": "sgd"}, "optimizer was 'Adam' and is 'SGD'"),
         ({"schedule": lr_scheduler.ReduceLROnPlateau}, "schedule was None"),
-        ({"validation": True}, "validation.sequences was None and is 2; .*and 6 more"),
+        ({"validation": True}, "validation.sequences was None and is 2; .*and 7 more"),
         ({"dtype": torch.float64}, "dtype was 'torch.float32' and is 'torch.float64'"),
     ):
         with pytest.raises(sw.TrainingError, match=message):
@@ -317,7 +317,7 @@ def test_nested_state_comes_back_as_it_was():
     arrays = {}
     written = json.loads(json.dumps(split(nested, "state", arrays)))
     assert set(arrays) == {"state.3.0", "state.3.1.b"}
-    back = joined(written, {name: array.numpy() for name, array in arrays.items()})
+    back = join(written, {name: array.numpy() for name, array in arrays.items()})
     assert back["a"] == nested["a"]
     assert isinstance(back[3], tuple)
     assert torch.equal(back[3][0], nested[3][0])

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 import statewise as sw
 
+pytestmark = pytest.mark.filterwarnings("ignore::statewise.SequenceCutWarning")
+
 CARRIES = ("stream", "never", "epoch")
 FAR = 1000
 """Further apart than any sequence is long, so that a value names its sequence and its step."""

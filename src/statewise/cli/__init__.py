@@ -4,31 +4,40 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from statewise.errors import StatewiseError, StatewiseWarning
+from statewise.progress import Progress
+
+INTERRUPTED = 130  # the exit status
 
 
 def main() -> None:
-    """Run the command; an error, of statewise or of usage, is one line and exit status 2."""
+    """Run a command. An error, of statewise or of usage, is one line and exit status 2."""
     from typer import Abort
 
-    from statewise.cli.app import command
+    from statewise.cli.app import build_command
+    from statewise.cli.messages import find_options, name_options
 
-    warnings.showwarning = _show  # type: ignore[assignment]
+    app = build_command()
+    options = find_options(app, sys.argv[1:])
+    warnings.showwarning = partial(_show_warning, options)
+    Progress.everywhere = True
     try:
-        status = command().main(prog_name="statewise", standalone_mode=False)
+        status = app.main(prog_name="statewise", standalone_mode=False)
     except (KeyboardInterrupt, Abort):
         print("interrupted", file=sys.stderr)
-        raise SystemExit(130) from None
+        raise SystemExit(INTERRUPTED) from None
     except StatewiseError as error:
-        from statewise.cli.options import name_options
-
-        _fail(name_options(str(error), command()))
+        _fail(name_options(str(error), options))
     except Exception as error:
-        if not hasattr(error, "format_message"):  # what Typer says of wrong usage has it
+        if not hasattr(error, "format_message"):  # Typer's errors of usage have it
             raise
         _fail(error.format_message())
+    if status == INTERRUPTED:  # Typer returns it for Ctrl-C
+        print("interrupted", file=sys.stderr)
     raise SystemExit(status if isinstance(status, int) else 0)
 
 
@@ -38,7 +47,11 @@ def _fail(message: str) -> None:
     raise SystemExit(2)
 
 
-def _show(message: Warning | str, category: type[Warning], *_: Any) -> None:
-    """A warning of statewise is one line; the user of a command can mend no other."""
+def _show_warning(
+    options: Mapping[str, str], message: Warning | str, category: type[Warning], *_: Any
+) -> None:
+    """Print a warning of statewise as one line; the user of a command can act on no other."""
+    from statewise.cli.messages import name_options
+
     if issubclass(category, StatewiseWarning):
-        print(f"warning: {message}", file=sys.stderr)
+        print(f"warning: {name_options(str(message), options)}", file=sys.stderr)

@@ -16,6 +16,7 @@ from statewise.state_file import KIND
 from statewise.types import dtype_name
 
 SHOWN = 10
+"""How many rows are listed."""
 
 
 def run(file: str, as_json: bool) -> None:
@@ -24,9 +25,9 @@ def run(file: str, as_json: bool) -> None:
     if path.is_dir():
         path = path / "state.safetensors"
     state = State.load(path)
-    named = _names(path)
+    ids = _read_ids(path)
     if as_json:
-        print(json.dumps(_summary(state, named), indent=2))
+        print(json.dumps(_summarise(state, ids), indent=2))
         return
     console = Console(highlight=False)
     origin = state.origin
@@ -42,10 +43,10 @@ def run(file: str, as_json: bool) -> None:
         ("largest", "right"),
     ):
         fields.add_column(name, justify=side)  # type: ignore[arg-type]
-    for row in _summary(state, named)["fields"]:
+    for row in _summarise(state, ids)["fields"]:
         shape = " x ".join(map(str, row["shape"]))
         fields.add_row(
-            row["name"], shape, row["dtype"], _short(row["norm"]), _short(row["largest"])
+            row["name"], shape, row["dtype"], _format(row["norm"]), _format(row["largest"])
         )
     console.print(fields)
     rows = Table(box=None, pad_edge=False, header_style="bold")
@@ -54,22 +55,22 @@ def run(file: str, as_json: bool) -> None:
     rows.add_column("position", justify="right")
     positions = np.asarray(state.numpy().position)
     for index in range(min(SHOWN, state.batch)):
-        rows.add_row(str(index), str(named[index]) if named else "", str(positions[index]))
+        rows.add_row(str(index), str(ids[index]) if ids else "", str(positions[index]))
     console.print()
     console.print(rows)
     if state.batch > SHOWN:
         console.print(f"and {state.batch - SHOWN} more rows", style="dim")
 
 
-def _names(path: Path) -> list[Any]:
-    """The ids of a forecaster's series, one a row, where the file says."""
+def _read_ids(path: Path) -> list[Any]:
+    """Read the ids of a forecaster's series, one for each row, if the file has them."""
     try:
         return [row["id"] for row in json.loads(checkpoint.read_metadata(path, KIND)["series"])]
     except (KeyError, TypeError, ValueError):
         return []
 
 
-def _summary(state: State, named: list[Any]) -> dict[str, Any]:
+def _summarise(state: State, ids: list[Any]) -> dict[str, Any]:
     fields = []
     for name, array in state.items():
         wide = np.asarray(array, np.float64) if isinstance(array, np.ndarray) else array.double()
@@ -91,9 +92,9 @@ def _summary(state: State, named: list[Any]) -> dict[str, Any]:
         "weights": origin and origin.weights(),
         "fields": fields,
         "positions": np.asarray(state.position).tolist(),
-        "series": named,
+        "series": ids,
     }
 
 
-def _short(value: float | None) -> str:
+def _format(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"

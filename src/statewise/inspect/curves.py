@@ -1,4 +1,4 @@
-"""Stills of what goes through time: the horizon of a memory, and gradients on their way back"""
+"""Pictures of what goes through time: the horizon of a memory, and gradients on their way back"""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from statewise.errors import InputError
-from statewise.inspect.canvas import figure_of, saved, titled
+from statewise.figures import add_legend, make_figure, style_axes, write_figure
 
 if TYPE_CHECKING:
     from statewise.inspect.backward import Gradients
@@ -27,7 +27,7 @@ def plot_horizon(
     only: str | None = None,
 ) -> Any:
     """What `Horizon.plot` draws."""
-    figure, axes = _drawn_on(axes)
+    figure, axes = _get_axes(axes)
     each: dict[str, Any] = {"actual": horizon.actual, "claimed": horizon.claimed}
     lags = np.arange(horizon.lags + 1)
     colour, _ = _LINES[len({line.get_color() for line in axes.lines}) % len(_LINES)]
@@ -43,9 +43,12 @@ def plot_horizon(
     drawn = np.concatenate([line.get_ydata() for line in axes.lines])
     axes.set_ylim(max(1e-8, float(np.nanmin(drawn)) / 3), 1.5 * float(np.nanmax(drawn)))
     axes.set_xlabel("steps after a nudge")
-    axes.set_ylabel(f"what is left of it in {horizon.name}")
-    titled(axes, f"How long {horizon.name} remembers: all units, and the middle half of them")
-    return saved(figure, path)
+    axes.set_ylabel(f"share of it left in {horizon.name}", parse_math=False)
+    style_axes(
+        axes, f"How long {horizon.name} remembers: all units together, and their middle half"
+    )
+    add_legend(axes)
+    return write_figure(figure, path)
 
 
 def plot_gradients(
@@ -58,7 +61,7 @@ def plot_gradients(
     label: str | None = None,
 ) -> Any:
     """What `Gradients.plot` draws."""
-    figure, axes = _drawn_on(axes)
+    figure, axes = _get_axes(axes)
     for name in gradients.values if names is None else names:
         norms = gradients.norms(name)
         if not -len(norms) <= row < len(norms):
@@ -68,15 +71,17 @@ def plot_gradients(
         word = " ".join(filter(None, [label, name]))
         axes.plot(np.arange(len(shown)), shown, color=colour, ls=style, lw=1.8, label=word)
     axes.set_yscale("log")
+    axes.autoscale(axis="y")
     axes.set_xlabel("step")
     axes.set_ylabel("norm of the gradient")
-    titled(axes, "How the loss depends on the state, back through time")
-    return saved(figure, path)
+    style_axes(axes, "How the loss depends on the state, back through time")
+    add_legend(axes)
+    return write_figure(figure, path)
 
 
-def _drawn_on(axes: Any) -> tuple[Any, Any]:
+def _get_axes(axes: Any) -> tuple[Any, Any]:
     """The figure of axes, which are made where there are none."""
     if axes is not None:
         return axes.get_figure(), axes
-    figure = figure_of(7.5, 4.2)
+    figure = make_figure(7.5, 4.2, "inspect")
     return figure, figure.subplots()

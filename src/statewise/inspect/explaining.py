@@ -1,8 +1,8 @@
-"""`explain_unit`: what a unit follows, what it does, and where it is high and low"""
+"""`explain_unit`: what a unit follows, what the model loses without it, where it is high and low"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -11,15 +11,18 @@ from statewise.architecture import Vector
 from statewise.arrays import to_numpy
 from statewise.errors import DataError, InputError
 from statewise.inspect.cards import Card
+from statewise.inspect.chance import CLEAR
 from statewise.inspect.contexts import Passage
 from statewise.inspect.editing import edit
-from statewise.inspect.effects import Effect, Kind, changes, where
+from statewise.inspect.effects import Effect, Kind, find_rises, measure_changes
 from statewise.inspect.label_series import finite
 from statewise.inspect.labels import follow, own_labels, places, ready_labels
 from statewise.inspect.losses import next_loss
 from statewise.inspect.recording import record, shapes
 from statewise.inspect.subject import chosen, memory, read, runner
+from statewise.inspect.threads import limit_threads
 from statewise.inspect.trace import Trace
+from statewise.progress import Progress
 from statewise.state import State
 
 Ablation = Literal["mean", "zero"]
@@ -43,9 +46,10 @@ def explain_unit(
 ) -> Card:
     """What one unit follows, what it does, and where it is high and low.
 
-    A unit that follows a label need not be what the model reads it from. So the unit is held at its
-    mean (or zero), high and low throughout, and the card says how much worse the next input is
-    foretold then, and where. Takes no torch.
+    The model need not use what a unit follows. So the unit is held at its mean (or zero), high and
+    low throughout, and the card says how much worse the next input is predicted then, and where.
+    A card names a label only where the unit, or the loss, goes with it by more than with the same
+    labels in other orders of their blocks. Takes no torch.
 
     Arguments:
         model: of `statewise.nn`, of `statewise.load`, or a model of text.
@@ -60,11 +64,11 @@ def explain_unit(
         contexts: how many of each kind to keep.
         state: where to go on from, one row; the initial state where it is not given.
         unknown: ``"error"`` or ``"replace"``: characters that the vocabulary lacks.
-        seed: of the displacements of the control task.
+        seed: of the orders in which labels are taken to see what chance does.
 
     Returns:
-        the card. It has no effects where the model foretells no input of its own (see
-        `losses.next_loss`), or where the value cannot be changed from outside.
+        the card. It has no effects where the model does not predict its own next input, or where
+        the value cannot be changed from outside.
 
     Raises:
         DataError: an empty text, characters that the vocabulary lacks, NaN in a series.
@@ -75,8 +79,9 @@ def explain_unit(
         print(inspect.explain_unit(model, open("some.py").read(), 17))
 
     Source: for the control task, Hewitt and Liang, Designing and interpreting probes with control
-    tasks, 2019, whose random labels are the same label displaced in time here: as frequent and as
-    slow, and with no other relation to the steps.
+    tasks, 2019. Their control gives every word a random label. The control here is the same label
+    with blocks of its steps in another order: as frequent and as slow, and without a relation to
+    what the steps hold.
     """
     return explain_units(
         model,
@@ -120,24 +125,28 @@ def explain_units(
         raise InputError(f"ablate must be 'mean' or 'zero', got {ablate!r}")
     if contexts < 0:
         raise InputError(f"contexts must be 0 or more, got {contexts}")
-    trace = _recorded(model, data, name, state, unknown)
-    (name,) = trace
-    every = trace[name][0].astype(np.float64)
-    listed = _listed(units, name, every.shape[1])
-    values = every[:, listed]  # (T, units)
-    known = {**ready_labels(trace), **own_labels(labels, trace.steps)}
-    passage = Passage(trace)
-    mean = values.mean(axis=0)
-    low, high = (_reached(values, share) for share in (0.01, 0.99))
-    followed = _followed(values, known, seed)
-    loss = next_loss(runner(model).architecture) if effects and _editable(model, name) else None
-    measure, found = None, [list[Effect]() for _ in listed]
-    if loss is not None and listed:
-        measure, targets = loss[0], (mean if ablate == "mean" else 0 * mean, high, low)
-        holds = [(unit, to[k]) for k, unit in enumerate(listed) for to in targets]
-        changed = changes(runner(model), read(model, trace.inputs)[0], name, holds, loss[1], state)
-        made = _effects(holds, changed, known, passage, contexts)
-        found = [made[3 * k : 3 * k + 3] for k in range(len(listed))]
+    with limit_threads(), Progress("explaining units") as progress:
+        trace = _record_value(model, data, name, state, unknown)
+        (name,) = trace
+        every = trace[name][0].astype(np.float64)
+        listed = _list_units(units, name, every.shape[1])
+        values = every[:, listed]  # (T, units)
+        known = {**ready_labels(trace), **own_labels(labels, trace.steps)}
+        passage = Passage(trace)
+        mean = values.mean(axis=0)
+        low, high = (_quantile(values, share) for share in (0.01, 0.99))
+        followed = _find_followed(values, known, seed)
+        loss = next_loss(runner(model).architecture)
+        measure, found = None, [list[Effect]() for _ in listed]
+        if effects and loss is not None and listed and _is_editable(model, name):
+            measure, targets = loss[0], (mean if ablate == "mean" else 0 * mean, high, low)
+            holds = [(unit, to[k]) for k, unit in enumerate(listed) for to in targets]
+            x = read(model, trace.inputs)[0]
+            progress.total = len(holds)
+            changed = measure_changes(
+                runner(model), x, name, holds, loss[1], state, progress.update
+            ).reshape(len(listed), len(targets), -1)
+            found = _describe_effects(targets, changed, known, passage, contexts, seed)
     return [
         Card(
             name,
@@ -155,8 +164,10 @@ def explain_units(
     ]
 
 
-def _recorded(model: Any, data: Any, name: str | None, state: State | None, unknown: str) -> Trace:
-    """The run of one sequence, with one value of it."""
+def _record_value(
+    model: Any, data: Any, name: str | None, state: State | None, unknown: str
+) -> Trace:
+    """Run the model on one sequence and record one value."""
     known = shapes(model)
     name = memory(known) if name is None else name
     chosen([name], known, "value")
@@ -172,7 +183,7 @@ def _recorded(model: Any, data: Any, name: str | None, state: State | None, unkn
     return record(model, data, state, name, unknown=unknown)
 
 
-def _listed(units: Iterable[int] | None, name: str, width: int) -> list[int]:
+def _list_units(units: Iterable[int] | None, name: str, width: int) -> list[int]:
     if isinstance(units, (int, np.integer)):
         raise InputError(f"explain_units takes several units, got {units}; write [{units}]")
     listed = list(range(width)) if units is None else list(units)
@@ -183,19 +194,19 @@ def _listed(units: Iterable[int] | None, name: str, width: int) -> list[int]:
     return [int(unit) for unit in listed]
 
 
-def _reached(values: np.ndarray, share: float) -> np.ndarray:
-    """The values that a share of the steps is below, such that were really met, (units,)."""
+def _quantile(values: np.ndarray, share: float) -> np.ndarray:
+    """The value of each unit that a share of the steps is below, one that occurs, (units,)."""
     return np.asarray(np.quantile(values, share, axis=0, method="closest_observation"))
 
 
-def _followed(
+def _find_followed(
     values: np.ndarray, labels: Mapping[str, np.ndarray], seed: int
 ) -> list[list[dict[str, Any]]]:
-    """For each unit the labels it follows, best first."""
+    """For each unit the labels it follows more closely than chance does, best first."""
     if not labels:
         return [[] for _ in values.T]
     names = list(labels)
-    scores, controls = follow(values, list(labels.values()), seed=seed)
+    scores, controls, chances = follow(values, list(labels.values()), seed=seed)
     order = np.argsort(controls - np.abs(scores), axis=1, kind="stable")
     return [
         [
@@ -206,12 +217,13 @@ def _followed(
                 "sign": -1 if score[k] < 0 else 1,
             }
             for k in best
+            if chance[k] <= CLEAR
         ]
-        for score, control, best in zip(scores, controls, order, strict=True)
+        for score, control, chance, best in zip(scores, controls, chances, order, strict=True)
     ]
 
 
-def _editable(model: Any, name: str) -> bool:
+def _is_editable(model: Any, name: str) -> bool:
     try:
         with edit(model, {name: lambda value: value}):
             return True
@@ -219,24 +231,33 @@ def _editable(model: Any, name: str) -> bool:
         return False
 
 
-def _effects(
-    holds: list[tuple[int, float]],
+def _describe_effects(
+    targets: Sequence[np.ndarray],
     changed: np.ndarray,
     labels: Mapping[str, np.ndarray],
     passage: Passage,
     contexts: int,
-) -> list[Effect]:
-    """Holds, and the change of the loss at each step but the last, (holds, T - 1), in words."""
+    seed: int,
+) -> list[list[Effect]]:
+    """The effects of each unit.
+
+    Arguments:
+        targets: for each of `KINDS` what the units are held at, (units,) each.
+        changed: of the loss at each step but the last, (units, kinds, T - 1).
+        labels, passage, contexts, seed: see `explain_unit`.
+    """
     on = places({name: label[:-1] for name, label in labels.items()}, off=True)
-    most = where(changed, on)
     return [
-        Effect(
-            KINDS[k % 3],
-            float(to),
-            float(changed[k].mean()),
-            most[k],
-            # the loss at a step is that of foretelling the next one's input
-            passage.highest(np.append(0.0, changed[k]), contexts, above=0.0),
-        )
-        for k, (_, to) in enumerate(holds)
+        [
+            Effect(
+                kind,
+                float(to[unit]),
+                float(change.mean()),
+                most,
+                # the loss at a step is that of predicting the next one's input
+                passage.highest(np.append(0.0, change), contexts, above=0.0),
+            )
+            for kind, to, change, most in zip(KINDS, targets, changed[unit], named, strict=True)
+        ]
+        for unit, named in enumerate(find_rises(changed, on, seed=seed))
     ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from statewise.errors import InputError
+from statewise.inspect.chance import DRAWS, corrected_chance, permute_blocks
 from statewise.inspect.label_series import SERIES, series_labels
 from statewise.inspect.label_text import TEXT, text_labels
 from statewise.inspect.subject import chosen
@@ -96,30 +97,22 @@ def places(labels: Mapping[str, np.ndarray], off: bool = False) -> dict[str, np.
     return {name: on for name, on in found.items() if not on.all()}
 
 
-def displaced(steps: int, draws: int, seed: int) -> Iterator[int]:
-    """How far to displace a label in time for a control task: at least a twentieth of the steps
-    either way, so that little of the original is left.
-    """
-    least = min(max(1, steps // 20), max(1, steps // 2))
-    rng = np.random.default_rng(seed)
-    for _ in range(draws):
-        yield int(rng.integers(least, max(least, steps - least) + 1))
-
-
 def follow(
-    values: np.ndarray, labels: Sequence[np.ndarray], draws: int = 20, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
-    """The correlation of values (T, units) with labels, and its control, (units, labels) each.
+    values: np.ndarray, labels: Sequence[np.ndarray], draws: int = DRAWS, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How closely values (T, units) follow labels: the correlation, its control, and the chance,
+    (units, labels) each.
 
-    The control is the mean absolute correlation with the same label displaced in a circle: what a
-    label as common, and as slow to change, gets without any meaning. 0 where either is constant.
+    The control is the mean absolute correlation with the same label in other orders of its blocks:
+    what a label as common, and as slow to change, reaches without any meaning. The chance is that
+    of such labels to reach as much anywhere. 0, 0 and 1 where either is constant.
     """
     of_values, of_labels = (_standard(each) for each in (values, np.stack(labels, axis=1)))
     steps = len(values)
-    control = np.zeros((values.shape[1], len(labels)))
-    for by in displaced(steps, draws, seed):
-        control += np.abs(of_values.T @ np.roll(of_labels, by, axis=0))
-    return of_values.T @ of_labels / steps, control / (steps * draws)
+    found = of_values.T @ of_labels / steps
+    orders = permute_blocks(steps, draws, seed)
+    drawn = np.stack([np.abs(of_values.T @ of_labels[order]) / steps for order in orders])
+    return found, drawn.mean(axis=0), corrected_chance(np.abs(found), drawn)
 
 
 def _standard(values: np.ndarray) -> np.ndarray:

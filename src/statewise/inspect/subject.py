@@ -43,6 +43,7 @@ def read(model: Any, data: Any, unknown: str = "error") -> tuple[Any, str | None
             )
         if not data:
             raise DataError("the text is empty; give at least one character")
+        data = model.vocabulary.normalize(data)
         return _sent(inner, np.asarray(model.encode(data, unknown))[None]), data
     if is_torch(data):
         return data, None

@@ -301,9 +301,9 @@ class Trace(Mapping[str, np.ndarray]):
 
             trace.save_html("page.html", unit=("0.c", 3), horizon=inspect.horizon(model, x))
         """
-        from statewise.inspect.page import html, payload
+        from statewise.inspect.page import build_payload, render_page
 
-        written = html(payload(self, row, unit, cards, horizon, title, steps=steps))
+        written = render_page(build_payload(self, row, unit, cards, horizon, title, steps=steps))
         with checkpoint.replace_atomically(path) as temporary:
             temporary.write_text(written, encoding="utf-8")
 

@@ -212,9 +212,9 @@ class Model(ModelBase, nn.Module):
         """Write weights and architecture as one safetensors file, whole or not at all."""
         write_model(path, self.architecture, self.weights())
 
-    def extra_repr(self) -> str:
-        layers = ", ".join(type(cell).__name__ for cell in self.architecture.layers)
-        return f"{layers}; {self.architecture.fingerprint}; executor={self.executor!r}"
+    def __repr__(self) -> str:
+        dtype = str(self.dtype).removeprefix("torch.")
+        return self.describe(f"{dtype} on {self.device}, executor={self.executor!r}")
 
 
 def load(

@@ -1,14 +1,15 @@
-"""Sessions: a server that keeps states alive."""
+"""A server that keeps the states of sessions."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from statewise.extras import require
 
 if TYPE_CHECKING:
     from statewise.serve.app import create_app
     from statewise.serve.client import AsyncClient, Client
     from statewise.serve.engine import Engine
 
-_WHERE = {
+_MODULES = {
     "AsyncClient": "statewise.serve.client",
     "Client": "statewise.serve.client",
     "Engine": "statewise.serve.engine",
@@ -17,10 +18,10 @@ _WHERE = {
 
 
 def __getattr__(name: str) -> Any:
-    """The client needs no server, and the engine no web framework: each is imported when used."""
-    if name not in _WHERE:
+    """Import on first use: the client needs no server, and the engine no web framework."""
+    if name not in _MODULES:
         raise AttributeError(f"module 'statewise.serve' has no attribute {name!r}")
-    return getattr(import_module(_WHERE[name]), name)
+    return getattr(require(_MODULES[name], "serve", f"statewise.serve.{name}"), name)
 
 
 __all__ = ["AsyncClient", "Client", "Engine", "create_app"]

@@ -53,10 +53,10 @@ class Batch:
 
 
 class Reader:
-    """Reads chunks of lanes from sequences, as many at once as make a block.
+    """Reads chunks of lanes from sequences, several at once as a block.
 
-    Blocks lie where they lie, whichever chunk is first: a chunk then has the same place in memory,
-    and kernels round alike, in a run that goes on from there.
+    Blocks begin at the same chunks wherever reading starts: a chunk has the same place in memory,
+    and kernels round the same way, in a run that goes on from there.
 
     Arguments:
         inputs, targets: the sequences.
@@ -96,7 +96,7 @@ class Reader:
                     block.reset[index],
                 )
                 done = (first + index) * self.chunk
-                yield batch if done + self.chunk <= shortest else _ended(batch, ends - done)
+                yield batch if done + self.chunk <= shortest else _trim(batch, ends - done)
 
     def _block(self, lanes: Sequence[Lane], ends: np.ndarray, start: int, count: int) -> Batch:
         """Chunks from step `start` on, stacked: every tensor is (count, B, T, ...)."""
@@ -111,20 +111,20 @@ class Reader:
             padding = torch.from_numpy(np.arange(steps) >= (ends - start)[:, None])
             for tensor in (inputs, targets, weights):
                 tensor[padding] = 0
-        spans = [lane.spans(start, start + steps) for lane in lanes]
+        spans = [lane.find_spans(start, start + steps) for lane in lanes]
         self._copy(spans, inputs.numpy(), targets.numpy())
         self._mark(spans, weights.numpy(), reset.numpy())
         if start == 0:
             reset[:, 0] = True
         return Batch(
-            self._stacked(self._cast(inputs), count),
-            self._stacked(self._cast(targets), count),
-            self._stacked(weights, count),
-            self._stacked(reset, count),
+            self._stack(self._cast(inputs), count),
+            self._stack(self._cast(targets), count),
+            self._stack(weights, count),
+            self._stack(reset, count),
         )
 
-    def _stacked(self, tensor: Tensor, count: int) -> Tensor:
-        """Lanes (B, count * T, ...) as chunks (count, B, T, ...)."""
+    def _stack(self, tensor: Tensor, count: int) -> Tensor:
+        """Turn lanes (B, count * T, ...) into chunks (count, B, T, ...)."""
         apart = tensor.reshape(len(tensor), count, self.chunk, *tensor.shape[2:])
         return apart.transpose(0, 1).contiguous()
 
@@ -153,11 +153,11 @@ class Reader:
                 self.targets.check_finite(sequence, start + shift, stop + shift, self.dtype)
 
     def _mark(self, spans: list[list[Span]], weights: np.ndarray, reset: np.ndarray) -> None:
-        """Write down where state is reset, and which steps come too early to learn from."""
+        """Mark where state is reset, and the burn-in steps that do not count."""
         if self.carry == "never":
             reset[:, :: self.chunk] = True
-            early = np.arange(weights.shape[1]) % self.chunk < self.burn_in
-            weights[:, early] = 0
+            in_burn_in = np.arange(weights.shape[1]) % self.chunk < self.burn_in
+            weights[:, in_burn_in] = 0
         for row, own in enumerate(spans):
             for at, _, start, stop, offset in own:
                 if offset == 0 and self.carry != "epoch":
@@ -166,8 +166,8 @@ class Reader:
                     weights[row, at : at + min(stop - start, self.burn_in - offset)] = 0
 
 
-def _ended(batch: Batch, ends: np.ndarray) -> Batch:
-    """A chunk cut where its longest lane ends; `ends` are the steps that lanes still have, (B,)."""
+def _trim(batch: Batch, ends: np.ndarray) -> Batch:
+    """Cut a chunk where its longest lane ends; `ends` are the steps that lanes still have, (B,)."""
     steps = min(int(ends.max()), batch.inputs.shape[1])
     return Batch(
         batch.inputs[:, :steps].contiguous(),

@@ -1,4 +1,4 @@
-"""The loss of a model on streams, with a state of its own."""
+"""The loss of a model on streams, from the initial state."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from contextlib import contextmanager
 import torch
 
 from statewise.nn import Model
-from statewise.train.losses import Loss, find_loss, mean_over_steps
-from statewise.train.setup import check_model, check_streams, device_of
+from statewise.train.losses import Loss, average_over_steps, find_loss
+from statewise.train.setup import check_model, check_streams
 from statewise.train.streams import Streams
 
 
 def evaluate(model: Model, streams: Streams, *, loss: str | Loss = "mse") -> float:
-    """The mean loss over one pass of streams, from the initial state.
+    """Compute the mean loss over one pass of streams, from the initial state.
 
-    The model evaluates (no dropout) and is then again in the mode it was in; neither its weights
-    nor torch's random state are touched.
+    The model runs in evaluation mode (no dropout) and is afterwards in the mode it was in. Neither
+    its weights nor torch's random state change.
 
     Arguments:
         model: what to evaluate.
@@ -35,34 +35,33 @@ def evaluate(model: Model, streams: Streams, *, loss: str | Loss = "mse") -> flo
     check_model(model)
     by_element = find_loss(loss)
     check_streams(model, streams, loss, "streams")
-    return mean_loss(model, streams, by_element)
+    return compute_mean_loss(model, streams, by_element)
 
 
-def mean_loss(
-    model: Model, streams: Streams, loss: Loss, between: Callable[[], None] | None = None
+def compute_mean_loss(
+    model: Model, streams: Streams, loss: Loss, on_chunk: Callable[[], None] | None = None
 ) -> float:
-    """`evaluate` without its checks; `between` is called after each chunk."""
+    """Do as `evaluate` does, without its checks; `on_chunk` is called after each chunk."""
     total = weight = 0.0
     state = None
-    with _evaluating(model):
-        device = device_of(model)
+    with _evaluation_mode(model):
         for batch in streams:
             counted = float(batch.weights.sum())
-            batch = batch.to(device)
+            batch = batch.to(model.device)
             y, state = model(batch.inputs, state, reset=batch.reset, lengths=batch.lengths)
             if counted:
-                mean = mean_over_steps(loss, y, batch.targets, batch.weights, counted)
+                mean = average_over_steps(loss, y, batch.targets, batch.weights, counted)
                 total += float(mean) * counted
             weight += counted
-            if between is not None:
-                between()
+            if on_chunk is not None:
+                on_chunk()
     return total / weight
 
 
 @contextmanager
-def _evaluating(model: Model) -> Iterator[None]:
+def _evaluation_mode(model: Model) -> Iterator[None]:
     training = model.training
-    device = device_of(model)
+    device = model.device
     devices = [device] if device.type == "cuda" else []
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=devices):

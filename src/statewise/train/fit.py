@@ -16,24 +16,24 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from statewise.errors import TrainingError
 from statewise.nn import Model
 from statewise.train.batches import Batch
-from statewise.train.divergence import check_weights, diverged, diverged_outside
-from statewise.train.evaluation import mean_loss
+from statewise.train.divergence import check_weights, explain_loss, explain_validation_loss
+from statewise.train.evaluation import compute_mean_loss
 from statewise.train.history import History
 from statewise.train.interrupts import Interrupts, Requested
-from statewise.train.losses import Loss, find_loss, mean_over_steps
+from statewise.train.losses import Loss, average_over_steps, find_loss
 from statewise.train.progress import Bar
-from statewise.train.run import Run, Sums, setup_of
+from statewise.train.run import Run, Sums, describe_setup
 from statewise.train.setup import (
     MakesOptimizer,
     Schedule,
     check_model,
     check_streams,
-    device_of,
+    is_given_rate,
     make_optimizer,
     make_schedule,
-    takes_rate,
 )
-from statewise.train.streams import Streams, whole
+from statewise.train.streams import Streams
+from statewise.validation import check_whole_number, is_number
 
 
 def fit(
@@ -58,21 +58,21 @@ def fit(
 ) -> History:
     """Train a model by truncated backpropagation through time.
 
-    State goes from chunk to chunk in each lane, cut off from the gradient, and is reset where the
-    streams say. The model is in training mode meanwhile and afterwards in the mode it was in.
+    The state of each lane goes from chunk to chunk, detached from the gradient, and is reset where
+    the streams say. The model trains in training mode, and is afterwards in the mode it was in.
 
     Arguments:
         model: what to train; batches are moved to its device.
         streams: on what.
         epochs: how many passes over the streams, at most.
-        minutes: stop at the first chunk after this much training time, of resumed runs in all; the
-            epoch under way is cut short there and counted. None has no such limit.
+        minutes: stop at the first chunk after this much training time, the time before a resume
+            included; the epoch under way ends there and is counted. None sets no limit.
         loss: ``"mse"``, ``"mae"``, ``"huber"``, ``"cross_entropy"``, `Quantile`, or a function of
             predictions (B, T, O) and targets (B, T, ...) that returns the loss of each step,
             (B, T) or with further axes, which are averaged.
         optimizer: ``"adam"``, ``"adamw"``, ``"sgd"``, ``"rmsprop"``, a class of torch's, a function
             of the weights that makes one, or an optimiser made with the model's weights.
-        learning_rate: of an optimiser given by name or class; others have their own.
+        learning_rate: of an optimiser given by name or class; any other has its own.
         schedule: a function of the optimiser that makes a learning rate scheduler of torch, or
             one made for the optimiser given; it steps once an epoch. `ReduceLROnPlateau` sees the
             validation loss, or the training loss without validation.
@@ -82,12 +82,13 @@ def fit(
         patience: stop after this many epochs in which the validation loss (without validation,
             the training loss) did not fall, and end with the weights of the best epoch.
         min_delta: by how much the loss must fall to count for `patience`.
-        checkpoint: a file that keeps the run: weights, optimiser, schedule, torch's random state,
+        checkpoint: a file that holds the run: weights, optimiser, schedule, torch's random state,
             place, history and carried state. Written after every epoch and on Ctrl-C.
         every: write it after this many chunks too.
         resume: go on from the file where it exists, bit for bit as if never interrupted. Without a
-            schedule another `learning_rate` takes over from there.
-        progress: show a progress bar; None shows it on a terminal.
+            schedule, another `learning_rate` is used from there on.
+        progress: show a progress bar on standard error; None shows it on a terminal, and in the
+            commands everywhere.
         on_epoch: called with the history after every epoch.
 
     Returns:
@@ -97,7 +98,7 @@ def fit(
         TrainingError: an option that cannot be used, or a checkpoint of another setup.
         InputError: streams that do not fit the model or the loss, or hold values that are not
             finite.
-        DivergenceError: a loss or gradient that is not finite; the step was not taken and the last
+        DivergenceError: a loss or gradient that is not finite; the step is not taken and the last
             checkpoint stays.
         KeyboardInterrupt: Ctrl-C, after the chunk at hand and the checkpoint; a second Ctrl-C
             interrupts at once.
@@ -126,10 +127,10 @@ def fit(
     )
     options.check(resume)
     made = make_optimizer(optimizer, model, learning_rate)
-    plan = make_schedule(schedule, made)
-    setup = setup_of(model, streams, validation, loss, made, plan)
-    rate = float(learning_rate) if takes_rate(optimizer) else None
-    run = Run(model, made, plan, setup, rate)
+    scheduler = make_schedule(schedule, made)
+    setup = describe_setup(model, streams, validation, loss, made, scheduler)
+    rate = float(learning_rate) if is_given_rate(optimizer) else None
+    run = Run(model, made, scheduler, setup, rate)
     run.history.validation = None if validation is None else []
     if resume and options.checkpoint is not None and options.checkpoint.exists():
         run.load(options.checkpoint)
@@ -158,19 +159,19 @@ class _Options:
     on_epoch: Callable[[History], object] | None
 
     def check(self, resume: bool) -> None:
-        whole("epochs", self.epochs, 1)
+        check_whole_number("epochs", self.epochs, 1, TrainingError)
         for name in ("patience", "every"):
             if getattr(self, name) is not None:
-                whole(name, getattr(self, name), 1)
-        if self.minutes is not None and not (_number(self.minutes) and self.minutes > 0):
+                check_whole_number(name, getattr(self, name), 1, TrainingError)
+        if self.minutes is not None and not (is_number(self.minutes) and self.minutes > 0):
             raise TrainingError(f"minutes must be a number above 0, or None, got {self.minutes!r}")
-        if self.clip is not None and not (_number(self.clip) and self.clip > 0):
+        if self.clip is not None and not (is_number(self.clip) and self.clip > 0):
             raise TrainingError(f"clip must be a number above 0, or None, got {self.clip!r}")
-        if not (_number(self.min_delta) and 0 <= self.min_delta < math.inf):
+        if not (is_number(self.min_delta) and 0 <= self.min_delta < math.inf):
             raise TrainingError(f"min_delta must be a number of at least 0, got {self.min_delta!r}")
         if self.checkpoint is None and (self.every is not None or resume):
             name = "resume" if resume else "every"
-            raise TrainingError(f"{name} needs a file: checkpoint='run.safetensors'")
+            raise TrainingError(f"{name}= needs a file: pass checkpoint='run.safetensors'")
         if self.checkpoint is not None and not self.checkpoint.absolute().parent.is_dir():
             raise TrainingError(
                 f"checkpoint={str(self.checkpoint)!r} cannot be written: there is no folder "
@@ -186,7 +187,7 @@ class _Trainer:
     ) -> None:
         self.run, self.streams, self.options = run, streams, options
         self.interrupts, self.bar = interrupts, bar
-        self.device = device_of(run.model)
+        self.device = run.model.device
         self.all_weights = list(run.model.parameters())
         self.weights: list[Tensor] = [
             weight for group in run.optimizer.param_groups for weight in group["params"]
@@ -195,54 +196,56 @@ class _Trainer:
     def train(self) -> History:
         run, history = self.run, self.run.history
         try:
-            while run.epoch < self.options.epochs and not (self._impatient() or self._late()):
-                self._epoch()
+            while self._find_reason() is None:
+                self._train_epoch()
                 self.interrupts.check()
         except Requested:
             self._save()
-            raise KeyboardInterrupt(self._stopped()) from None
-        history.stopped = (
-            "patience" if self._impatient() else "minutes" if self._late() else "epochs"
-        )
+            raise KeyboardInterrupt(self._describe_stop()) from None
+        history.stopped = self._find_reason()
         history.state = run.state
         if self.options.patience is not None:
             run.model.load_weights(run.best)
         return history
 
-    def _epoch(self) -> None:
-        """Train until the cursor stands at the next epoch."""
+    def _train_epoch(self) -> None:
+        """Train until the next epoch begins."""
         run = self.run
-        if run.chunk == 0 and not self.streams.goes_on(run.epoch):
+        if run.chunk == 0 and not self.streams.is_continued(run.epoch):
             run.state = None
         before = time.perf_counter() - run.sums.seconds
         for batch in self.streams.batches(run.epoch, run.chunk):
-            self._chunk(batch)
+            self._train_chunk(batch)
             run.chunk += 1
             run.sums.seconds = time.perf_counter() - before
-            self.bar.chunk(run.epoch, run.chunk, run.sums)
+            self.bar.show_chunk(run.epoch, run.chunk, run.sums)
             self.interrupts.check()
             every = self.options.every
             if every is not None and (run.epoch * len(self.streams) + run.chunk) % every == 0:
                 self._save()
-            if self._late():
+            if self._is_out_of_time():
                 break
-        held_out = self._validate()
+        validation = self._validate()
         run.sums.seconds = time.perf_counter() - before
-        self._close(held_out)
+        self._close_epoch(validation)
 
-    def _chunk(self, batch: Batch) -> None:
-        """Forward, backward, clip, step: the state that comes out is cut off from the gradient."""
+    def _train_chunk(self, batch: Batch) -> None:
+        """Forward, backward, clip, step; the state that comes out is detached."""
         run, sums = self.run, self.run.sums
-        counted, marks = float(batch.weights.sum()), batch.reset.numpy()
-        reset = marks if marks.any() else None  # no mask is read faster than an empty one
+        counted, mask = float(batch.weights.sum()), batch.reset.numpy()
+        reset = (
+            mask if mask.any() else None
+        )  # a call without a mask is faster than with an empty one
         sent = batch if self.device.type == "cpu" else batch.to(self.device)
         y, state = run.model(sent.inputs, run.state, reset=reset, lengths=sent.lengths)
         if counted:
-            loss = mean_over_steps(self.options.loss, y, sent.targets, sent.weights, counted)
-            norm = self._gradients(loss)
+            loss = average_over_steps(self.options.loss, y, sent.targets, sent.weights, counted)
+            norm = self._compute_gradients(loss)
             value, size = float(loss.detach()), float(norm)
             if not (math.isfinite(value) and math.isfinite(size)):
-                raise diverged(run, batch, value, size, self.options.clip, self.options.checkpoint)
+                raise explain_loss(
+                    run, batch, value, size, self.options.clip, self.options.checkpoint
+                )
             clip = self.options.clip
             if clip is not None and size > clip:
                 for weight in self.weights:
@@ -255,7 +258,7 @@ class _Trainer:
             sums.updates += 1
         run.state = state.detach()
 
-    def _gradients(self, loss: Tensor) -> Tensor:
+    def _compute_gradients(self, loss: Tensor) -> Tensor:
         """Compute the gradients of a loss and return their norm."""
         for weight in self.all_weights:
             weight.grad = None
@@ -268,18 +271,18 @@ class _Trainer:
         streams = self.options.validation
         if streams is None:
             return None
-        value = mean_loss(self.run.model, streams, self.options.loss, self.interrupts.check)
+        value = compute_mean_loss(self.run.model, streams, self.options.loss, self.interrupts.check)
         if not math.isfinite(value):
-            raise diverged_outside(self.run, value, self.options.checkpoint)
+            raise explain_validation_loss(self.run, value, self.options.checkpoint)
         return value
 
-    def _close(self, held_out: float | None) -> None:
-        """Write the epoch down, step the schedule, and move the cursor to the next epoch."""
+    def _close_epoch(self, validation: float | None) -> None:
+        """Enter the epoch in the history, step the schedule, and move on to the next epoch."""
         run, history, sums = self.run, self.run.history, self.run.sums
         history.epoch.append(run.epoch)
         history.loss.append(sums.mean_loss)
-        if history.validation is not None and held_out is not None:
-            history.validation.append(held_out)
+        if history.validation is not None and validation is not None:
+            history.validation.append(validation)
         history.learning_rate.append(float(run.optimizer.param_groups[0]["lr"]))
         history.gradient_norm.append(sums.norm / max(sums.updates, 1))
         history.seconds.append(sums.seconds)
@@ -291,17 +294,25 @@ class _Trainer:
             run.schedule.step(history.monitored[-1])
         elif run.schedule is not None:
             run.schedule.step()
-        self.bar.epoch(run.epoch, history.loss[-1], held_out)
+        self.bar.show_epoch(run.epoch, history.loss[-1], validation)
         run.epoch, run.chunk, run.sums = run.epoch + 1, 0, Sums()
         self._save()
         if self.options.on_epoch is not None:
             self.options.on_epoch(history)
 
-    def _impatient(self) -> bool:
+    def _find_reason(self) -> str | None:
+        """Why training ends here, None where it goes on."""
+        if self._is_out_of_patience():
+            return "patience"
+        if self._is_out_of_time():
+            return "minutes"
+        return "epochs" if self.run.epoch >= self.options.epochs else None
+
+    def _is_out_of_patience(self) -> bool:
         patience = self.options.patience
         return patience is not None and self.run.history.waited(self.options.min_delta) >= patience
 
-    def _late(self) -> bool:
+    def _is_out_of_time(self) -> bool:
         minutes = self.options.minutes
         spent = sum(self.run.history.seconds) + self.run.sums.seconds
         return minutes is not None and spent >= 60 * minutes
@@ -311,13 +322,9 @@ class _Trainer:
             check_weights(self.run, self.options.checkpoint)
             self.run.save(self.options.checkpoint)
 
-    def _stopped(self) -> str:
+    def _describe_stop(self) -> str:
         run, path = self.run, self.options.checkpoint
-        kept = "nothing was kept, there is no checkpoint="
+        saved = "the run is not saved, as there is no checkpoint="
         if path is not None:
-            kept = f"the run is kept in {path}, go on with resume=True"
-        return f"stopped before epoch {run.epoch}, chunk {run.chunk} (counted from 0); {kept}"
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+            saved = f"the run is saved in {path}; go on with resume=True"
+        return f"stopped before epoch {run.epoch}, chunk {run.chunk} (counted from 0); {saved}"

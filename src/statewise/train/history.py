@@ -1,4 +1,4 @@
-"""`History`: what a training run went through."""
+"""`History`: losses, rates and times of a training run, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _SERIES = ("epoch", "loss", "validation", "learning_rate", "gradient_norm", "sec
 
 @dataclass(eq=False, repr=False)
 class History:
-    """What a training run went through, one entry for each epoch, counted from 0.
+    """Losses, rates and times of a training run, one entry for each epoch, counted from 0.
 
     Arguments:
         epoch: the epochs' numbers.
         loss: the mean training loss over the epoch.
-        validation: the validation loss after it, None where nothing was held out.
+        validation: the validation loss after it, None without validation.
         learning_rate: of the first group of weights during it.
         gradient_norm: the mean norm of the gradient before clipping.
         seconds: its wall time.
@@ -51,8 +51,8 @@ class History:
     @property
     def best_epoch(self) -> int | None:
         """The first epoch with the lowest monitored loss, None before the first."""
-        seen = self.monitored
-        return self.epoch[seen.index(min(seen))] if seen else None
+        losses = self.monitored
+        return self.epoch[losses.index(min(losses))] if losses else None
 
     def waited(self, min_delta: float = 0.0) -> int:
         """How many epochs have passed since the monitored loss last fell by more than
@@ -65,23 +65,23 @@ class History:
         return len(self.monitored) - 1 - last
 
     def to_json(self) -> str:
-        """Everything but the state, as JSON."""
+        """Write everything but the state as JSON."""
         return json.dumps({name: getattr(self, name) for name in (*_SERIES, "stopped")})
 
     @classmethod
     def from_json(cls, text: str) -> History:
         """Read what `to_json` wrote."""
-        written: dict[str, Any] = json.loads(text)
-        return cls(**{own.name: written[own.name] for own in fields(cls) if own.name in written})
+        saved: dict[str, Any] = json.loads(text)
+        return cls(**{own.name: saved[own.name] for own in fields(cls) if own.name in saved})
 
     def __repr__(self) -> str:
         count, best = len(self.epoch), self.best_epoch
-        ended = f", stopped by {self.stopped}" if self.stopped else ""
+        reason = f", stopped by {self.stopped}" if self.stopped else ""
         if best is None:
             return "History(no epoch yet)"
         place = self.epoch.index(best)
-        held = "" if self.validation is None else f", validation {self.validation[place]:.6g}"
+        beside = "" if self.validation is None else f", validation {self.validation[place]:.6g}"
         return (
-            f"History({count} epoch{'s' * (count != 1)}{ended}, {sum(self.seconds):.1f} s; "
-            f"best epoch {best}: loss {self.loss[place]:.6g}{held})"
+            f"History({count} epoch{'s' * (count != 1)}{reason}, {sum(self.seconds):.1f} s; "
+            f"best epoch {best}: loss {self.loss[place]:.6g}{beside})"
         )

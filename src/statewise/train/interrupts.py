@@ -1,4 +1,4 @@
-"""Ctrl-C as a request to stop at the next good place."""
+"""Ctrl-C as a request to stop after the chunk at hand."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 
 class Interrupts:
-    """Holds the first Ctrl-C back, so that the chunk at hand ends well; a second one interrupts at
-    once. Does nothing outside the main thread, where signals never arrive, and where Ctrl-C is
-    ignored anyway.
+    """Delays the first Ctrl-C until the chunk at hand is done; a second one interrupts at once.
+
+    Does nothing outside the main thread, where signals never arrive, and where Ctrl-C is ignored.
     """
 
     def __init__(self) -> None:
@@ -41,10 +41,10 @@ class Interrupts:
         self.requested = True
 
     def check(self) -> None:
-        """Raise `Requested` where Ctrl-C has come: called where stopping is safe."""
+        """Raise `Requested` if Ctrl-C has come: called where stopping is safe."""
         if self.requested:
             raise Requested
 
 
-class Requested(Exception):  # noqa: N818 - it asks, nothing is wrong
-    """Ctrl-C came, and the place to stop is reached."""
+class Requested(Exception):  # noqa: N818 - a request, not an error
+    """Ctrl-C came, and this is a safe place to stop."""

@@ -1,4 +1,4 @@
-"""Losses element by element, so that the steps that do not count can be left out of them."""
+"""Losses element by element, so that steps that do not count can be left out."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def _cross_entropy(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _Torchs:
-    """A loss of torch's, by element, or as its mean where every step counts."""
+class _TorchLoss:
+    """A loss function of torch, by element, or as its mean where every step counts."""
 
     function: Callable[..., Tensor]
 
@@ -76,15 +76,15 @@ class _Torchs:
 
 
 LOSSES: Mapping[str, Loss] = {
-    "mse": _Torchs(functional.mse_loss),
-    "mae": _Torchs(functional.l1_loss),
-    "huber": _Torchs(functional.huber_loss),
+    "mse": _TorchLoss(functional.mse_loss),
+    "mae": _TorchLoss(functional.l1_loss),
+    "huber": _TorchLoss(functional.huber_loss),
     "cross_entropy": _cross_entropy,
 }
 
 
 def find_loss(loss: str | Loss) -> Loss:
-    """The loss of a name, or the one given.
+    """Find the loss of a name, or return the function given.
 
     Raises:
         TrainingError: an unknown name, or nothing that can be called.
@@ -100,13 +100,13 @@ def find_loss(loss: str | Loss) -> Loss:
 
 
 def check_widths(loss: str | Loss, outputs: int, streams: Streams, name: str) -> None:
-    """Raise unless predictions and targets fit a loss of which that is known.
+    """Raise unless the widths of predictions and targets fit a loss, where that is known.
 
     Arguments:
         loss: as given by the user.
         outputs: the width of the model's output.
         streams: where the targets come from.
-        name: what the streams are called in errors.
+        name: what errors call the streams.
     """
     shape = streams.target_shape
     if loss == "cross_entropy":
@@ -132,10 +132,10 @@ def check_widths(loss: str | Loss, outputs: int, streams: Streams, name: str) ->
         )
 
 
-def mean_over_steps(
+def average_over_steps(
     loss: Loss, prediction: Tensor, target: Tensor, weights: Tensor, total: float
 ) -> Tensor:
-    """The mean of a chunk's losses over the steps that count.
+    """Average a chunk's losses over the steps that count.
 
     Arguments:
         loss: element by element.
@@ -146,7 +146,7 @@ def mean_over_steps(
     Raises:
         TrainingError: a loss that does not return one value for each step.
     """
-    if isinstance(loss, _Torchs) and total == weights.numel():
+    if isinstance(loss, _TorchLoss) and total == weights.numel():
         return loss.mean(prediction, target)
     values = loss(prediction, target)
     if values.shape[:2] != weights.shape:

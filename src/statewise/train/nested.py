@@ -16,11 +16,11 @@ _MARK = "$"
 
 
 def split(value: Any, name: str, arrays: dict[str, Array]) -> Any:
-    """The JSON form of a nested value; its tensors go to `arrays`.
+    """Turn a nested value into JSON; its tensors go to `arrays`.
 
     Arguments:
         value: dicts, lists, tuples, counters, numbers, strings, None and tensors, nested.
-        name: where it stands; the tensors are called after it.
+        name: its path; the tensors are named after it.
         arrays: takes the tensors by name.
 
     Raises:
@@ -47,22 +47,22 @@ def split(value: Any, name: str, arrays: dict[str, Array]) -> Any:
     )
 
 
-def joined(value: Any, arrays: Mapping[str, Array]) -> Any:
-    """What `split` took apart."""
+def join(value: Any, arrays: Mapping[str, Array]) -> Any:
+    """Put together what `split` took apart."""
     if isinstance(value, list):
-        return [joined(item, arrays) for item in value]
+        return [join(item, arrays) for item in value]
     if not isinstance(value, dict):
         return value
     if value[_MARK] == "tensor":
-        return owned(arrays[value["name"]])
+        return copy_to_torch(arrays[value["name"]])
     if value[_MARK] == "tuple":
-        return tuple(joined(item, arrays) for item in value["items"])
-    items = {key: joined(item, arrays) for key, item in value["items"]}
+        return tuple(join(item, arrays) for item in value["items"])
+    items = {key: join(item, arrays) for key, item in value["items"]}
     return Counter(items) if value[_MARK] == "counter" else items
 
 
-def owned(array: Array) -> torch.Tensor:
-    """An array read from a file in memory that torch allocated: kernels may round otherwise where
-    memory is aligned otherwise.
+def copy_to_torch(array: Array) -> torch.Tensor:
+    """Copy an array that was read from a file into memory that torch allocates: kernels may round
+    differently where memory is aligned differently.
     """
     return array.clone() if isinstance(array, torch.Tensor) else torch.tensor(array)

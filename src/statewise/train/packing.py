@@ -34,8 +34,8 @@ class Lane:
         """How many steps the lane has, padding not counted."""
         return self.ends[-1]
 
-    def spans(self, start: int, stop: int) -> list[Span]:
-        """What stands in steps ``start`` to ``stop`` of the lane."""
+    def find_spans(self, start: int, stop: int) -> list[Span]:
+        """Find what steps ``start`` to ``stop`` of the lane hold."""
         spans = []
         index, at = bisect_right(self.ends, start), start
         while at < stop and index < len(self.ends):
@@ -48,12 +48,13 @@ class Lane:
         return spans
 
 
-def cut(lengths: Sequence[int], lanes: int | None) -> list[tuple[int, int, int]]:
+def cut(lengths: Sequence[int], lanes: int | None, shortest: int = 1) -> list[tuple[int, int, int]]:
     """Cut sequences that are longer than an even lane into equal contiguous pieces.
 
     Arguments:
         lengths: the steps of each sequence.
         lanes: how many lanes there are to fill; None leaves every sequence whole.
+        shortest: how many steps a piece of a sequence that is cut has at least.
 
     Returns:
         (sequence, start, steps) of every piece, in order.
@@ -61,7 +62,7 @@ def cut(lengths: Sequence[int], lanes: int | None) -> list[tuple[int, int, int]]
     even = max(lengths) if lanes is None else -(-sum(lengths) // lanes)
     pieces = []
     for sequence, steps in enumerate(lengths):
-        count = -(-steps // even) if steps else 0
+        count = min(-(-steps // even), max(steps // shortest, 1)) if steps else 0
         for piece in range(count):
             start, stop = piece * steps // count, (piece + 1) * steps // count
             pieces.append((sequence, start, stop - start))

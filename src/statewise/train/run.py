@@ -26,20 +26,20 @@ from statewise.spec import encode
 from statewise.state import State
 from statewise.train.history import History
 from statewise.train.losses import Loss, Quantile
-from statewise.train.nested import joined, owned, split
-from statewise.train.setup import Schedule, device_of
+from statewise.train.nested import copy_to_torch, join, split
+from statewise.train.setup import Schedule
 from statewise.train.streams import Streams
 from statewise.types import Array
 
 KIND = "statewise.training"
 
-_TOLD = 5
+_NAMED = 5
 """How many differences an error names."""
 
 
 @dataclass
 class Sums:
-    """What the epoch under way has added up to."""
+    """Sums over the chunks of the epoch under way."""
 
     loss: float = 0.0
     weight: float = 0.0
@@ -88,7 +88,7 @@ class Run:
         if self.state is not None:
             arrays |= {f"state.{name}": array for name, array in self.state.items()}
             arrays["state.position"] = self.state.position
-        device = device_of(self.model)
+        device = self.model.device
         if device.type == "cuda":
             arrays["random.cuda"] = torch.cuda.get_rng_state(device)
         schedule = self.schedule.state_dict() if self.schedule is not None else None
@@ -105,7 +105,7 @@ class Run:
         checkpoint.write(path, KIND, arrays, metadata)
 
     def load(self, path: Path) -> None:
-        """Go on from what `save` wrote.
+        """Take over the run that `save` wrote.
 
         Raises:
             FileError: no checkpoint of a training run, or one that is truncated or altered.
@@ -129,27 +129,29 @@ class Run:
             }
             for group in ("weights", "best", "state")
         }
-        device = device_of(self.model)
-        self.model.load_weights({name: owned(own) for name, own in named["weights"].items()})
-        self.best = {name: owned(own).to(device) for name, own in named["best"].items()}
-        self.optimizer.load_state_dict(joined(written["optimizer"], arrays))
+        device = self.model.device
+        self.model.load_weights(
+            {name: copy_to_torch(own) for name, own in named["weights"].items()}
+        )
+        self.best = {name: copy_to_torch(own).to(device) for name, own in named["best"].items()}
+        self.optimizer.load_state_dict(join(written["optimizer"], arrays))
         if self.learning_rate not in (None, written["learning_rate"]):
             for group in self.optimizer.param_groups:
                 group["lr"] = self.learning_rate
         # a schedule warns where it steps before its optimiser has; this one's has
         self.optimizer._opt_called = True  # type: ignore[attr-defined]
         if self.schedule is not None:
-            self.schedule.load_state_dict(joined(written["schedule"], arrays))
+            self.schedule.load_state_dict(join(written["schedule"], arrays))
         if named["state"]:
-            held = {name: owned(own).to(device) for name, own in named["state"].items()}
-            self.state = State(held, held.pop("position"))
+            fields = {name: copy_to_torch(own).to(device) for name, own in named["state"].items()}
+            self.state = State(fields, fields.pop("position"))
         self.epoch, self.chunk = written["epoch"], written["chunk"]
         self.sums = Sums(**written["sums"])
         self.history = History.from_json(written["history"])
         self.history.state = self.state
-        torch.set_rng_state(owned(arrays["random.cpu"]))
+        torch.set_rng_state(copy_to_torch(arrays["random.cpu"]))
         if device.type == "cuda" and "random.cuda" in arrays:
-            torch.cuda.set_rng_state(owned(arrays["random.cuda"]), device)
+            torch.cuda.set_rng_state(copy_to_torch(arrays["random.cuda"]), device)
 
     def _check_setup(self, path: Path, before: dict[str, Any]) -> None:
         now = self.setup
@@ -159,10 +161,10 @@ class Run:
             if before.get(name) != now.get(name)
         ]
         if differing:
-            rest = f"; and {len(differing) - _TOLD} more" if len(differing) > _TOLD else ""
+            rest = f"; and {len(differing) - _NAMED} more" if len(differing) > _NAMED else ""
             raise TrainingError(
-                f"{path} holds a run of another setup, and going on would be neither of the two: "
-                f"{'; '.join(differing[:_TOLD])}{rest}. Give what the run was started with, or "
+                f"{path} holds a run with another setup: "
+                f"{'; '.join(differing[:_NAMED])}{rest}. Give what the run was started with, or "
                 "resume=False to start anew"
             )
 
@@ -175,7 +177,7 @@ class Run:
             )
 
 
-def setup_of(
+def describe_setup(
     model: Model,
     streams: Streams,
     validation: Streams | None,
@@ -183,11 +185,11 @@ def setup_of(
     optimizer: Optimizer,
     schedule: Schedule | None,
 ) -> dict[str, Any]:
-    """What decides the course of a run, by name, as JSON compares it."""
+    """Everything that decides the course of a run, by name, as JSON compares it."""
     setup = {
-        **_described(model.architecture),
-        "dtype": str(next(model.parameters()).dtype),
-        "loss": loss if isinstance(loss, str) else _name(loss),
+        **_describe_architecture(model.architecture),
+        "dtype": str(model.dtype),
+        "loss": loss if isinstance(loss, str) else _name_loss(loss),
         "optimizer": type(optimizer).__name__,
         "schedule": None if schedule is None else type(schedule).__name__,
         **{f"streams.{name}": value for name, value in streams.layout().items()},
@@ -196,14 +198,14 @@ def setup_of(
     return setup | {f"validation.{name}": value for name, value in held_out.items()}
 
 
-def _described(architecture: Architecture) -> dict[str, str]:
+def _describe_architecture(architecture: Architecture) -> dict[str, str]:
     parts: dict[str, Any] = {"inputs": architecture.inputs, "outputs": architecture.outputs}
     parts |= {f"layers.{index}": cell for index, cell in enumerate(architecture.layers)}
     return {f"architecture.{name}": json.dumps(encode(part)) for name, part in parts.items()}
 
 
-def _name(loss: Loss) -> str:
-    """A name that is the same in the next process: no address in it."""
+def _name_loss(loss: Loss) -> str:
+    """Name a loss the same way in every process: without its address."""
     if isinstance(loss, Quantile):
         return repr(loss)
     name = getattr(loss, "__qualname__", None)

@@ -1,4 +1,4 @@
-"""The sequences behind streams: checked once, read a stretch at a time."""
+"""The sequences behind streams: checked once, read a few steps at a time."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ class Sequences:
     Arguments:
         arrays: one array, or one for each sequence: (T, F) numbers or (T,) integers, of NumPy
             (memory-mapped ones included) or torch.
-        name: what they are called in errors.
+        name: what errors call them.
 
     Raises:
-        InputError: what is no array, or arrays that disagree on what a step is.
+        InputError: something that is no array, or arrays whose steps differ in shape.
     """
 
     def __init__(self, arrays: Any, name: str) -> None:
         self.name = name
-        self.arrays = [_host(array, name) for array in _listed(arrays, name)]
+        self.arrays = [_to_numpy(array, name) for array in _list_arrays(arrays, name)]
         if not self.arrays:
             raise InputError(f"{name} is empty; give one array for each sequence")
         for index, array in enumerate(self.arrays):
-            _check(array, self._called(index))
+            _check(array, self._name_of(index))
         self.shape: tuple[int, ...] = self.arrays[0].shape[1:]
         self.tokens = not self.shape
         for index, array in enumerate(self.arrays):
             if array.shape[1:] != self.shape:
                 raise InputError(
-                    f"every sequence has the same step: {self._called(0)} has shape "
-                    f"{self.arrays[0].shape} and {self._called(index)} {array.shape}"
+                    f"every sequence needs steps of the same shape: {self._name_of(0)} has shape "
+                    f"{self.arrays[0].shape} and {self._name_of(index)} {array.shape}"
                 )
 
     def __len__(self) -> int:
@@ -49,13 +49,13 @@ class Sequences:
         return [len(array) for array in self.arrays]
 
     def check_finite(self, sequence: int, start: int, stop: int, dtype: torch.dtype) -> None:
-        """Raise if a stretch holds a value that is not finite, or would not be in `dtype`."""
-        stretch = self.arrays[sequence][start:stop]
-        bad = np.argwhere(~torch.tensor(stretch).to(dtype).isfinite().numpy())
+        """Raise if these steps hold a value that is not finite, or would not be in `dtype`."""
+        values = self.arrays[sequence][start:stop]
+        bad = np.argwhere(~torch.tensor(values).to(dtype).isfinite().numpy())
         if not len(bad):
             return
         step, *place = bad[0].tolist()
-        value = stretch[tuple(bad[0])]
+        value = values[tuple(bad[0])]
         what = (
             f"too large for {str(dtype).removeprefix('torch.')}; scale the data"
             if np.isfinite(value)
@@ -63,15 +63,15 @@ class Sequences:
             "sequence there"
         )
         raise InputError(
-            f"{self._called(sequence)} holds {value} at step {start + step}, place "
+            f"{self._name_of(sequence)} holds {value} at step {start + step}, place "
             f"{', '.join(map(str, place))}, which is {what}"
         )
 
-    def _called(self, index: int) -> str:
+    def _name_of(self, index: int) -> str:
         return self.name if len(self.arrays) == 1 else f"{self.name}[{index}]"
 
 
-def _listed(arrays: Any, name: str) -> list[Any]:
+def _list_arrays(arrays: Any, name: str) -> list[Any]:
     if isinstance(arrays, (np.ndarray, torch.Tensor)):
         if arrays.ndim > 2 and name == "sequences":
             raise InputError(
@@ -86,7 +86,7 @@ def _listed(arrays: Any, name: str) -> list[Any]:
     )
 
 
-def _host(array: Any, name: str) -> np.ndarray:
+def _to_numpy(array: Any, name: str) -> np.ndarray:
     """The array as NumPy's, sharing its memory; a memory map stays one, without its slow class."""
     if isinstance(array, torch.Tensor):
         array = array.detach().cpu()

@@ -1,4 +1,4 @@
-"""Before the first chunk: what was given is checked, and optimiser and schedule are made."""
+"""Checks before training, and the optimiser and schedule that a user's choice makes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def check_model(model: object) -> None:
             f"training takes a sw.nn.Model, got {type(model).__name__}; sw.nn.load reads a saved "
             "model so that it trains"
         )
-    if not trained(model):
+    if not find_trainable(model):
         raise TrainingError("the model has no weights that are trained (requires_grad)")
 
 
@@ -44,20 +44,20 @@ def check_streams(model: Model, streams: object, loss: str | Loss, name: str) ->
     if not isinstance(streams, Streams):
         raise TrainingError(
             f"{name} must be sw.Streams, got {type(streams).__name__}; write "
-            "sw.Streams(sequences, lanes=16, chunk=100)"
+            "sw.Streams(sequences, chunk=100)"
         )
     inputs = model.architecture.inputs
     if isinstance(inputs, Tokens) != (streams.features is None):
-        wants = "tokens (integers)" if isinstance(inputs, Tokens) else "numbers (T, F)"
+        expected = "tokens (integers)" if isinstance(inputs, Tokens) else "numbers (T, F)"
         came = "tokens" if streams.features is None else f"{streams.features} features"
-        raise InputError(f"the model's inputs are {wants}, and {name} hold {came}")
+        raise InputError(f"the model's inputs are {expected}, and {name} hold {came}")
     if not isinstance(inputs, Tokens):
         if inputs.features != streams.features:
             raise InputError(
                 f"the model's inputs have {inputs.features} features, and {name} have "
                 f"{streams.features}"
             )
-        dtype = next(model.parameters()).dtype
+        dtype = model.dtype
         if dtype != streams.dtype:
             raise InputError(
                 f"the model computes in {dtype}, and {name} give {streams.dtype}; write "
@@ -65,20 +65,15 @@ def check_streams(model: Model, streams: object, loss: str | Loss, name: str) ->
             )
     if streams.carry != "never" and not all(cell.causal for cell in model.architecture.layers):
         raise TrainingError(
-            f"a Bidirectional layer cannot go on from a carry, and {name} carry state over "
-            f"{streams.carry!r}; write sw.Streams(..., carry='never')"
+            f"a Bidirectional layer cannot carry state, and {name} have carry={streams.carry!r}; "
+            "write sw.Streams(..., carry='never')"
         )
     check_widths(loss, model.architecture.width, streams, name)
 
 
-def trained(model: Model) -> list[torch.nn.Parameter]:
+def find_trainable(model: Model) -> list[torch.nn.Parameter]:
     """The weights that are trained."""
     return [weight for weight in model.parameters() if weight.requires_grad]
-
-
-def device_of(model: Model) -> torch.device:
-    """Where a model computes."""
-    return next(model.parameters()).device
 
 
 def make_optimizer(
@@ -86,10 +81,11 @@ def make_optimizer(
     model: Model,
     learning_rate: float,
 ) -> Optimizer:
-    """The optimiser of a name, a class, a function of the weights, or the one given, which must
-    hold weights of the model and no others: others would not be in its checkpoints.
+    """Make the optimiser of a name, a class or a function of the weights, or check the one given.
+
+    It holds weights of the model and no others: others would be missing in checkpoints.
     """
-    made = _made(optimizer, trained(model), learning_rate)
+    made = _build_optimizer(optimizer, find_trainable(model), learning_rate)
     held = {id(weight) for group in made.param_groups for weight in group["params"]}
     if not held or held - {id(weight) for weight in model.parameters()}:
         raise TrainingError(
@@ -99,7 +95,7 @@ def make_optimizer(
     return made
 
 
-def _made(
+def _build_optimizer(
     optimizer: str | type[Optimizer] | MakesOptimizer | Optimizer,
     weights: list[torch.nn.Parameter],
     learning_rate: float,
@@ -119,7 +115,7 @@ def _made(
             f"function of the weights that makes one, got {optimizer!r}"
         )
     make: Any = optimizer
-    made = make(weights, lr=learning_rate) if takes_rate(optimizer) else make(weights)
+    made = make(weights, lr=learning_rate) if is_given_rate(optimizer) else make(weights)
     if not isinstance(made, Optimizer):
         raise TrainingError(
             f"optimizer must make a torch.optim.Optimizer from the weights, it made {made!r}"
@@ -127,8 +123,8 @@ def _made(
     return made
 
 
-def takes_rate(optimizer: object) -> bool:
-    """Whether an optimiser is given by name or class, and so gets its learning rate from `fit`."""
+def is_given_rate(optimizer: object) -> bool:
+    """Whether `fit` gives the optimiser its learning rate: it is named, or given as a class."""
     by_class = isinstance(optimizer, type) and issubclass(optimizer, Optimizer)
     return isinstance(optimizer, str) or by_class
 
@@ -136,10 +132,10 @@ def takes_rate(optimizer: object) -> bool:
 def make_schedule(
     schedule: Callable[[Optimizer], Schedule] | Schedule | None, optimizer: Optimizer
 ) -> Schedule | None:
-    """The schedule made for an optimiser, or the one given, which must be for it."""
+    """Make the schedule of an optimiser, or check that the one given is for it."""
     if schedule is None:
         return None
-    made = schedule if isinstance(schedule, Schedule) else _called(schedule, optimizer)
+    made = schedule if isinstance(schedule, Schedule) else _build_schedule(schedule, optimizer)
     if made.optimizer is not optimizer:
         raise TrainingError(
             f"the {type(made).__name__} given sets the learning rate of another optimiser; pass "
@@ -149,7 +145,7 @@ def make_schedule(
     return made
 
 
-def _called(schedule: Any, optimizer: Optimizer) -> Schedule:
+def _build_schedule(schedule: Any, optimizer: Optimizer) -> Schedule:
     made = schedule(optimizer) if callable(schedule) else schedule
     if not isinstance(made, Schedule):
         raise TrainingError(

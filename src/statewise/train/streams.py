@@ -3,35 +3,48 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import count, islice
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 
-from statewise.errors import InputError, TrainingError
+from statewise.errors import InputError, SequenceCutWarning, TrainingError
 from statewise.train.batches import Batch, Carry, Reader
 from statewise.train.packing import Lane, cut, lay
 from statewise.train.sequences import Sequences
 from statewise.types import Array
+from statewise.validation import check_whole_number
 
 __all__ = ["Batch", "Carry", "Streams"]
+
+_LANES = 16
+"""How many lanes there are at most where nobody says."""
+
+_CHUNKS_OF_A_PIECE = 4
+"""How many chunks a piece has at least where nobody says how many lanes there are: state is carried
+over three cuts of the gradient before it is lost.
+"""
 
 
 class Streams:
     """Sequences of any lengths, packed end to end into lanes and cut into chunks.
 
-    Sequences longer than an even lane are cut into equal pieces, so that lanes are balanced. A
-    model remembers nothing across a cut: give fewer `lanes`, or None, where a sequence is to stay
-    whole. The sequences are not copied; memory grows with the chunk and not with them.
+    Sequences longer than an even lane are cut into equal pieces, so that lanes are balanced. The
+    state is not carried from one piece to the next, and a `SequenceCutWarning` says so: give fewer
+    `lanes`, or None, where a sequence is to stay whole. The sequences are not copied; memory grows
+    with the chunk and not with them.
 
     Arguments:
         sequences: one array for each sequence, (T, F) numbers or (T,) integer tokens, of NumPy or
             torch. Memory-mapped arrays are read some chunks at a time. One array is one sequence.
         targets: one array (T, ...) for each sequence; the next step of the inputs where None.
-        lanes: how many rows run side by side, at most; no more than there are pieces. None gives
-            every sequence that has a step a lane of its own, in order and whole.
+        lanes: how many rows run side by side, at most; no more than there are pieces. ``"auto"``:
+            16, or as few as it takes for every piece to have four chunks or more; None gives every
+            sequence that has a step a lane of its own, in order and whole.
         chunk: steps of a chunk, the reach of the gradient in truncated BPTT.
         carry: how far state is carried. ``"stream"``: along each piece, reset where one starts;
             ``"never"``: within a chunk only; ``"epoch"``: on across pieces, reset where an epoch
@@ -61,7 +74,7 @@ class Streams:
         sequences: Sequence[Array] | Array,
         *,
         targets: Sequence[Array] | Array | None = None,
-        lanes: int | None = 16,
+        lanes: int | Literal["auto"] | None = "auto",
         chunk: int = 100,
         carry: Carry = "stream",
         shuffle: bool = False,
@@ -70,14 +83,14 @@ class Streams:
         per_epoch: int | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        for name, value, least in (
-            ("lanes", 1 if lanes is None else lanes, 1),
+        for name, value, at_least in (
+            ("lanes", 1 if lanes in (None, "auto") else lanes, 1),
             ("chunk", chunk, 1),
             ("seed", seed, 0),
             ("burn_in", burn_in, 0),
             ("per_epoch", 1 if per_epoch is None else per_epoch, 1),
         ):
-            whole(name, value, least)
+            check_whole_number(name, value, at_least, TrainingError)
         if carry not in get_args(Carry):
             raise TrainingError(
                 f"carry must be one of {', '.join(get_args(Carry))}, got {carry!r}: the scope over "
@@ -95,7 +108,7 @@ class Streams:
         self.per_epoch = None if per_epoch is None else int(per_epoch)
         self._inputs = Sequences(sequences, "sequences")
         self._shift = targets is None
-        self._targets = self._inputs if targets is None else _paired(self._inputs, targets)
+        self._targets = self._inputs if targets is None else _pair_targets(self._inputs, targets)
         self._lengths = [max(length - self._shift, 0) for length in self._inputs.lengths]
         self.steps = sum(self._lengths)
         if not self.steps:
@@ -104,11 +117,16 @@ class Streams:
                 if self._shift
                 else "every sequence is empty"
             )
-        self._pieces = cut(self._lengths, lanes)
-        self._plan = lay(self._pieces, lanes)
+        wanted = _LANES if lanes == "auto" else lanes
+        shortest = _CHUNKS_OF_A_PIECE * self.chunk if lanes == "auto" else 1
+        self._pieces = cut(self._lengths, wanted, shortest)
+        self._has_fewer_cuts = self._pieces != cut(self._lengths, wanted)
+        self._plan = lay(self._pieces, wanted)
         self.lanes = len(self._plan)
         self.longest = max(lane.steps for lane in self._plan)
         self._check_burn_in()
+        if self.carry != "never":
+            self._warn_of_cuts()
         self._reader = Reader(
             self._inputs,
             self._targets,
@@ -128,6 +146,22 @@ class Streams:
                 f"burn_in={self.burn_in} leaves nothing to learn from: no stretch between resets "
                 f"is longer than {longest} steps"
             )
+
+    def _warn_of_cuts(self) -> None:
+        counts = Counter(sequence for sequence, _, _ in self._pieces)
+        lengths = [steps for sequence, _, steps in self._pieces if counts[sequence] > 1]
+        if not lengths:
+            return
+        sequences = sum(count > 1 for count in counts.values())
+        warnings.warn(
+            f"{_count(sequences, 'sequence')} {'is' if sequences == 1 else 'are'} cut into "
+            f"{len(lengths):,} pieces of {min(lengths):,} steps or more to fill "
+            f"{_count(self.lanes, 'lane')}, and the state is not carried from one piece to the "
+            "next. Pass lanes=None to keep every sequence whole in a lane of its own, lanes=1 to "
+            "lay them one after the other, or carry='never' if no state is to be carried",
+            SequenceCutWarning,
+            stacklevel=3,
+        )
 
     # What there is
 
@@ -154,10 +188,10 @@ class Streams:
         sequences, pieces = len(self._inputs), len(self._pieces)
         short = sum(steps == 0 for steps in self._lengths)
         padding = 1 - self.steps / (self.lanes * self.longest)
-        padded = f"{padding:.1%} padding; {_counted(self.pass_chunks, 'chunk')} of {self.chunk}"
+        padded = f"{padding:.1%} padding; {_count(self.pass_chunks, 'chunk')} of {self.chunk}"
         lines = [
-            f"Streams({_counted(sequences, 'sequence')}, {_counted(self.steps, 'step')}",
-            f"  {_counted(self.lanes, 'lane')} of up to {self.longest:,} steps, {padded}",
+            f"Streams({_count(sequences, 'sequence')}, {_count(self.steps, 'step')}",
+            f"  {_count(self.lanes, 'lane')} of up to {self.longest:,} steps, {padded}",
         ]
         if pieces > sequences - short:
             shortest = min(steps for _, _, steps in self._pieces)
@@ -179,6 +213,8 @@ class Streams:
             "features": self.features,
             "targets": "next step" if self._shift else str(self.target_shape),
             "lanes": self.lanes,
+            # lengths and lanes alone tell all other cuts
+            **({"pieces": len(self._pieces)} if self._has_fewer_cuts else {}),
             "chunk": self.chunk,
             "carry": self.carry,
             "shuffle": self.shuffle,
@@ -199,17 +235,17 @@ class Streams:
 
     def batches(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
         """The chunks of an epoch from the one with the number `start` on, both counted from 0."""
-        whole("epoch", epoch, 0)
-        whole("start", start, 0)
+        check_whole_number("epoch", epoch, 0, TrainingError)
+        check_whole_number("start", start, 0, TrainingError)
         if self.per_epoch is None:
             return self._reader.chunks(self._lanes(epoch), start)
-        return islice(self._onward(epoch * self.per_epoch + start), self.per_epoch - start)
+        return islice(self._pass_after_pass(epoch * self.per_epoch + start), self.per_epoch - start)
 
-    def goes_on(self, epoch: int) -> bool:
-        """Whether an epoch takes over the state of the one before."""
+    def is_continued(self, epoch: int) -> bool:
+        """Whether an epoch goes on from the state of the one before."""
         return self.per_epoch is not None and epoch > 0
 
-    def _onward(self, chunk: int) -> Iterator[Batch]:
+    def _pass_after_pass(self, chunk: int) -> Iterator[Batch]:
         """Pass after pass, from a chunk counted over all of them."""
         first, start = divmod(chunk, self.pass_chunks)
         for number in count(first):
@@ -222,18 +258,21 @@ class Streams:
         return lay(self._pieces, self.lanes, np.random.default_rng([self.seed, number]))
 
 
-def whole(name: str, value: object, least: int) -> None:
-    """Raise unless an option is a whole number of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise TrainingError(f"{name} must be a whole number of at least {least}, got {value!r}")
+def pack_quietly(sequences: Sequence[Array], **options: Any) -> Streams:
+    """Make `Streams` without a `SequenceCutWarning`, for callers whose own documentation says how
+    sequences are cut.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SequenceCutWarning)
+        return Streams(sequences, **options)
 
 
-def _counted(count: int, noun: str) -> str:
+def _count(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
-def _paired(inputs: Sequences, targets: Any) -> Sequences:
-    """The targets, one array for each sequence and one step for each of its steps."""
+def _pair_targets(inputs: Sequences, targets: Any) -> Sequences:
+    """Check the targets: one array for each sequence, and one step for each of its steps."""
     paired = Sequences(targets, "targets")
     if len(paired) != len(inputs):
         raise InputError(

@@ -29,6 +29,10 @@ class Difference(Transform):
     def __post_init__(self) -> None:
         check_positive(self, "lag")
 
+    @property
+    def warmup(self) -> int:
+        return self.lag
+
     def state(self, inputs: int) -> Mapping[str, Field]:
         return {"last": Field((self.lag, inputs), "accumulator"), "known": Field((), "integer")}
 

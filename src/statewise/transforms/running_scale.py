@@ -9,6 +9,7 @@ from statewise.declarations import Field
 from statewise.errors import ArchitectureError
 from statewise.transforms.standardize import Scaling
 from statewise.types import Array, Fields, Intermediates, Parameters, array_namespace
+from statewise.validation import is_number
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class RunningScale(Scaling):
     memory: float | None = None
 
     def __post_init__(self) -> None:
-        if self.memory is not None and not self.memory > 1:
+        if self.memory is not None and not (is_number(self.memory) and self.memory > 1):
             raise ArchitectureError(
                 f"RunningScale: memory must be more than one step, got {self.memory!r}"
             )

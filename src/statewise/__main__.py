@@ -1,0 +1,5 @@
+"""``python -m statewise``: the command line."""
+
+from statewise.cli import main
+
+main()
