@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from tests.conformance.own import Leaky
+from tests.conformance.own import Gated, Leaky
 from tests.conformance.zoo import weights
 from tests.inspect import handmade
 from tests.inspect.handmade import DECOY, WORKER
@@ -304,7 +304,7 @@ def test_a_series_has_cards_too(shape):
 def test_models_that_predict_nothing_and_values_that_cannot_be_held():
     x = np.random.default_rng(0).normal(size=(1, 300, 2)).astype(np.float32)
     silent = sw.Architecture(sw.Vector(2), [sw.GRU(3)], sw.Linear(5))
-    own = sw.Architecture(sw.Vector(2), [Leaky(3)], sw.Linear(2))
+    own = sw.Architecture(sw.Vector(2), [Gated(3)], sw.Linear(2))
     both = sw.Architecture(sw.Vector(2), [sw.Bidirectional(sw.GRU(2))], sw.Linear(2))
     names = {silent: "0.h", own: "0.h", both: "0.forward.z"}
     for arch, name in names.items():
@@ -313,6 +313,15 @@ def test_models_that_predict_nothing_and_values_that_cannot_be_held():
         assert (card.measure is None) == (arch is not own)
         assert any(one["score"] > 0.3 for one in card.labels)
         assert "level of feature 0" in {one["label"] for one in card.labels}
+
+
+def test_effects_of_a_cell_whose_step_takes_no_capture_are_refused_by_name():
+    x = np.random.default_rng(0).normal(size=(1, 60, 2)).astype(np.float32)
+    arch = sw.Architecture(sw.Vector(2), [Leaky(3)], sw.Linear(2))
+    model = sw.runtime.Model(arch, weights(arch))
+    with pytest.raises(sw.InputError, match=r"the step of Leaky does not pass.*effects=False"):
+        inspect.explain_unit(model, x, 1, "0.h")
+    assert inspect.explain_unit(model, x, 1, "0.h", effects=False).effects == []
 
 
 def test_tokens_without_a_text_have_the_labels_that_are_given():

@@ -1,7 +1,8 @@
 """Calls of a model inside `torch.compile` and `torch.export`.
 
 Dynamo puts such a call into its graph as a whole, without reading the Python code of it; the
-operators are then recorded by running it on tensors whose shapes are known and whose values are not.
+operators are then recorded by running it on tensors whose shapes are known and whose values are
+not.
 So are masks: a step at which rows may be reset or end is a segment of its own.
 """
 
