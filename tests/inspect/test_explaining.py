@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from tests.conformance.own import Leaky
+from tests.conformance.own import Gated, Leaky
 from tests.conformance.zoo import weights
 from tests.inspect import handmade
 from tests.inspect.handmade import DECOY, WORKER
@@ -228,7 +228,7 @@ def test_five_cards_of_a_hundred_name_noise_at_most(ready_made):
         rng = np.random.default_rng(seed)
         model = sw.TextModel([sw.LSTM(64)], width=6)
         model.vocabulary = sw.text.Vocabulary.of(["abc (x)\n"], "char")
-        arch = model._architecture(len(model.vocabulary))
+        arch = model.build_architecture(len(model.vocabulary))
         model.model = sw.runtime.Model(arch, arch.draw(seed))
         text = "".join(rng.choice(list("abc (x)\n"), 600))
         data = text if ready_made else [model.encode(text)]  # tokens have no labels of their own
@@ -304,9 +304,10 @@ def test_a_series_has_cards_too(shape):
 def test_models_that_predict_nothing_and_values_that_cannot_be_held():
     x = np.random.default_rng(0).normal(size=(1, 300, 2)).astype(np.float32)
     silent = sw.Architecture(sw.Vector(2), [sw.GRU(3)], sw.Linear(5))
-    own = sw.Architecture(sw.Vector(2), [Leaky(3)], sw.Linear(2))
+    closed = sw.Architecture(sw.Vector(2), [Leaky(3)], sw.Linear(2))  # cannot be edited in a step
+    own = sw.Architecture(sw.Vector(2), [Gated(3)], sw.Linear(2))
     both = sw.Architecture(sw.Vector(2), [sw.Bidirectional(sw.GRU(2))], sw.Linear(2))
-    names = {silent: "0.h", own: "0.h", both: "0.forward.z"}
+    names = {silent: "0.h", closed: "0.h", own: "0.h", both: "0.forward.z"}
     for arch, name in names.items():
         card = inspect.explain_unit(sw.runtime.Model(arch, weights(arch)), x, 1, name)
         assert bool(card.effects) == (arch is own)
@@ -362,7 +363,7 @@ def test_bad_input():
         ),
         (
             sw.InputError,
-            "number for each of 2 steps",
+            "number or a word for each of 2 steps",
             lambda: inspect.explain_unit(model, "ab", 0, labels={"x": [1, 2, 3]}),
         ),
         (
