@@ -50,7 +50,7 @@ def quoted():
     model = handmade.quotes()
     text = handmade.written(model, 600)
     trace = inspect.record(model, text, names="0.*")
-    return text, trace, inspect.features(trace, size=6, active=2, steps=200)
+    return text, trace, inspect.features(trace, size=12, active=2, steps=200)
 
 
 def test_a_feature_holds_what_the_worker_holds_and_says_when(quoted):
@@ -115,7 +115,7 @@ def test_bad_input(quoted, monkeypatch):
         (lambda: inspect.features(trace, "0.k"), "no '0.k'"),
         (lambda: inspect.features(trace, size=2, active=3), "active=3, size=2"),
         (lambda: inspect.features(trace_of(np.zeros((1, 1, 3))), "0.h"), "at least 2 steps"),
-        (lambda: found.top(trace, 6), "features 0 to 5, got 6"),
+        (lambda: found.top(trace, 12), "features 0 to 11, got 12"),
         (lambda: found.find_spans(trace, 0, row=2), "rows 0 to 0, got 2"),
         (lambda: found.find_spans(trace, 0, share=1.0), r"\[0, 1\)"),
         (lambda: found.encode(other), "no '0.c'"),
@@ -125,4 +125,4 @@ def test_bad_input(quoted, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(sw.MissingExtraError, match=r"statewise\[train\]"):
         inspect.features(trace)
-    assert found.encode(trace).shape == (1, trace.steps, 6)
+    assert found.encode(trace).shape == (1, trace.steps, 12)

@@ -228,7 +228,7 @@ def test_five_cards_of_a_hundred_name_noise_at_most(ready_made):
         rng = np.random.default_rng(seed)
         model = sw.TextModel([sw.LSTM(64)], width=6)
         model.vocabulary = sw.text.Vocabulary.of(["abc (x)\n"], "char")
-        arch = model._architecture(len(model.vocabulary))
+        arch = model.build_architecture(len(model.vocabulary))
         model.model = sw.runtime.Model(arch, arch.draw(seed))
         text = "".join(rng.choice(list("abc (x)\n"), 600))
         data = text if ready_made else [model.encode(text)]  # tokens have no labels of their own
@@ -371,7 +371,7 @@ def test_bad_input():
         ),
         (
             sw.InputError,
-            "number for each of 2 steps",
+            "number or a word for each of 2 steps",
             lambda: inspect.explain_unit(model, "ab", 0, labels={"x": [1, 2, 3]}),
         ),
         (

@@ -219,7 +219,7 @@ def test_bad_labels():
     with pytest.raises(sw.DataError, match="2 of 4 steps, first at step 1"):
         inspect.series_labels([1.0, np.nan, np.inf, 2])
     for use in (lambda: inspect.text_labels(b"a"), lambda: inspect.series_labels("abc")):
-        with pytest.raises(sw.DataError, match=r"expected a text|holds numbers"):
+        with pytest.raises(sw.DataError, match=r"expected a text|array of numbers"):
             use()
     numbers = Trace({}, inputs=np.zeros((1, 9, 1)), before=None, after=None)
     tokens = Trace({}, inputs=np.zeros((1, 9), np.int64), before=None, after=None)

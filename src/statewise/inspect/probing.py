@@ -147,7 +147,7 @@ def _get_steps(trace: Trace, name: str, row: int, labels: Any) -> tuple[np.ndarr
     if isinstance(labels, str):
         label = compute_label(trace, labels, row)
     else:
-        label = as_label(labels, trace.steps, "a label that is no ready-made one's name")
+        label = as_label(labels, trace.steps, "the label")
     valid = slice(None) if trace.mask is None else trace.mask[row]
     return values[row][valid].astype(np.float64), label[valid]
 

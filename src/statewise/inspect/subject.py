@@ -19,12 +19,14 @@ def get_model(model: Any) -> Any:
     """The model itself, or the one that a model of text or a forecaster holds.
 
     Raises:
-        InputError: no model of statewise.
+        InputError: no model of statewise, or one that is not fitted.
     """
-    inner = model if isinstance(model, ModelBase) else getattr(model, "model", None)
+    inner = model if isinstance(model, ModelBase) else getattr(model, "model", model)
+    if inner is None:
+        raise InputError(f"this {type(model).__name__} has no weights yet; call fit or load first")
     if not isinstance(inner, ModelBase):
         raise InputError(
-            f"inspect looks into models of statewise, got {type(model).__module__}."
+            f"expected a statewise model, got {type(model).__module__}."
             f"{type(model).__name__}; convert one of another framework first: "
             "sw.interop.from_torch(lstm), or on the command line statewise convert"
         )
