@@ -1,7 +1,7 @@
 """Models of text built by hand, in which the unit that does the work is known.
 
 In each of them unit `WORKER` does it. Unit `DECOY` computes the same and is read by nothing. A
-text that a model has written itself is one that nothing foretells better, so that whatever changes
+text that a model has written itself is one that nothing predicts better, so that whatever changes
 a unit that counts makes the model worse.
 """
 
@@ -123,7 +123,7 @@ def held(text):
     return np.array(found)
 
 
-def written(model, length=600, seed=0):
+def written(model, length=600, seed=9):
     """A text of the model's own, with one of its letters before it."""
     first = {"(": ".", "A": "A"}.get(model.vocabulary.characters[0], "a")
     return first + model.generate(first, length, seed=seed)

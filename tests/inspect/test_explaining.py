@@ -12,7 +12,7 @@ import statewise as sw
 from statewise import inspect
 from statewise.inspect import effects
 from statewise.inspect.chance import BLOCKS, permute_blocks
-from statewise.inspect.losses import next_loss
+from statewise.inspect.losses import get_next_loss
 
 MADE = {
     # the label that the worker follows, and where the loss rises when it is held low or high
@@ -73,7 +73,7 @@ def test_contexts_show_where_a_unit_is_high(made):
 def plain(model, text, name, unit, to):
     """The loss in bits a character with a unit held, the slow and readable way."""
     x = model.encode(text)[None]
-    _, loss = next_loss(model.model.architecture)
+    _, loss = get_next_loss(model.model.architecture)
     with inspect.edit(model, {name: to}, units=[unit]):
         y, _ = model.model(x)
     return loss(x, y)[0]
@@ -267,7 +267,7 @@ def test_orders_keep_labels_slow_and_move_every_step():
 
 
 def follower():
-    """Unit 0 holds the value last read and foretells that the next is the same; unit 1 only
+    """Unit 0 holds the value last read and predicts that the next is the same; unit 1 only
     grows with it; unit 2 never moves.
     """
     arch = sw.Architecture(sw.Vector(1), [sw.Elman(3, activation="linear")], sw.Linear(1))
@@ -301,7 +301,7 @@ def test_a_series_has_cards_too(shape):
 # What has no effects, and what is wrong
 
 
-def test_models_that_foretell_nothing_and_values_that_cannot_be_held():
+def test_models_that_predict_nothing_and_values_that_cannot_be_held():
     x = np.random.default_rng(0).normal(size=(1, 300, 2)).astype(np.float32)
     silent = sw.Architecture(sw.Vector(2), [sw.GRU(3)], sw.Linear(5))
     own = sw.Architecture(sw.Vector(2), [Leaky(3)], sw.Linear(2))
