@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 if TYPE_CHECKING:
     import rich.progress
@@ -76,7 +76,7 @@ class Progress:
         self.note = self.note if note is None else note
         self.description = self.description if description is None else description
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Self:
         self._began = time.monotonic()
         shown = self._shown
         if shown is None:
