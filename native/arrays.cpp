@@ -6,7 +6,7 @@
 
 namespace statewise {
 
-std::string described(PyObject* object) {
+std::string describe(PyObject* object) {
   if (!PyArray_Check(object)) return Py_TYPE(object)->tp_name;
   PyArrayObject* array = reinterpret_cast<PyArrayObject*>(object);
   std::string text = "(";
@@ -21,85 +21,96 @@ std::string described(PyObject* object) {
 
 namespace {
 
-[[noreturn]] void misfit(nb::handle object, const char* name, const char* word, Shape shape,
-                         bool writable) {
+[[noreturn]] void throw_misfit(nb::handle object, const char* name, const char* word, Shape shape,
+                               bool writable) {
   std::string text = std::string(name) + " must be a contiguous array (";
   int axis = 0;
   for (i64 length : shape) {
     if (axis++) text += ", ";
     text += length < 0 ? "any" : std::to_string(length);
   }
-  text += std::string(") ") + word + (writable ? ", writable" : "") + ", got " +
-          described(object.ptr());
+  text +=
+      std::string(") ") + word + (writable ? ", writable" : "") + ", got " + describe(object.ptr());
   throw std::invalid_argument(text);
 }
 
-void* checked(nb::handle object, const char* name, int type, const char* word, Shape shape,
-              bool writable) {
-  if (!fits(object.ptr(), type, shape, writable)) misfit(object, name, word, shape, writable);
+void* check_array(nb::handle object, const char* name, int type, const char* word, Shape shape,
+                  bool writable) {
+  if (!is_array(object.ptr(), type, shape, writable))
+    throw_misfit(object, name, word, shape, writable);
   return data<void>(object.ptr());
 }
 
-nb::object made(Shape shape, bool zero) {
+Floats make_array(Shape shape, bool zero) {
   npy_intp lengths[4];
   int axes = 0;
   for (i64 length : shape) lengths[axes++] = npy_intp(length);
   PyObject* array = zero ? PyArray_ZEROS(axes, lengths, NPY_FLOAT32, 0)
                          : PyArray_SimpleNew(axes, lengths, NPY_FLOAT32);
   if (!array) throw nb::python_error();
-  return nb::steal(array);
+  return nb::steal<Floats>(array);
 }
 
 }  // namespace
 
-const float* floats(nb::handle object, const char* name, Shape shape) {
-  return static_cast<float*>(checked(object, name, NPY_FLOAT32, "float32", shape, false));
+const float* get_floats(nb::handle object, const char* name, Shape shape) {
+  return static_cast<float*>(check_array(object, name, NPY_FLOAT32, "float32", shape, false));
 }
 
-const float* optional_floats(nb::handle object, const char* name, Shape shape) {
-  return object.is_none() ? nullptr : floats(object, name, shape);
+const float* get_optional_floats(const std::optional<Floats>& object, const char* name,
+                                 Shape shape) {
+  return object ? get_floats(*object, name, shape) : nullptr;
 }
 
-Vectors optional_vectors(nb::handle object, const char* name, i64 rows, i64 steps, i64 width) {
-  if (object.is_none()) return {};
-  if (fits(object.ptr(), NPY_FLOAT32, {rows, steps, width}))
-    return {data<float>(object.ptr()), steps * width, width};
-  PyArrayObject* array = reinterpret_cast<PyArrayObject*>(object.ptr());
+const float* get_required_floats(const std::optional<Floats>& object, const char* name,
+                                 Shape shape) {
+  return get_floats(object ? nb::handle(*object) : nb::none(), name, shape);
+}
+
+float* get_writable_floats(nb::handle object, const char* name, Shape shape) {
+  return static_cast<float*>(check_array(object, name, NPY_FLOAT32, "float32", shape, true));
+}
+
+const i64* get_integers(const std::optional<Integers>& object, const char* name, Shape shape) {
+  if (!object) return nullptr;
+  return static_cast<i64*>(check_array(*object, name, NPY_INT64, "int64", shape, false));
+}
+
+const uint8_t* get_flags(const std::optional<Flags>& object, const char* name, Shape shape) {
+  if (!object) return nullptr;
+  return static_cast<uint8_t*>(check_array(*object, name, NPY_BOOL, "bool", shape, false));
+}
+
+Vectors get_optional_vectors(const std::optional<Floats>& object, const char* name, i64 rows,
+                             i64 steps, i64 width) {
+  if (!object) return {};
+  float* const floats = is_array(object->ptr(), NPY_FLOAT32, {rows, steps, width})
+                            ? data<float>(object->ptr())
+                            : nullptr;
+  if (floats) return {.data = floats, .row = steps * width, .step = width};
+  PyArrayObject* array = reinterpret_cast<PyArrayObject*>(object->ptr());
   constexpr i64 size = sizeof(float);
   if (PyArray_Check(array) && PyArray_TYPE(array) == NPY_FLOAT32 && PyArray_NDIM(array) == 3 &&
-      length(object, 0) == rows && length(object, 1) == steps && length(object, 2) == width &&
+      length(*object, 0) == rows && length(*object, 1) == steps && length(*object, 2) == width &&
       PyArray_ISALIGNED(array) && PyArray_ISNOTSWAPPED(array)) {
     const npy_intp* strides = PyArray_STRIDES(array);
     if (strides[2] == size)
-      return {data<float>(object.ptr()), strides[0] / size, strides[1] / size};
+      return {
+          .data = data<float>(object->ptr()), .row = strides[0] / size, .step = strides[1] / size};
     if (!strides[0] && !strides[1] && !strides[2]) {
       Vectors one;
-      one.same.assign(std::size_t(width), *data<float>(object.ptr()));
+      one.same.assign(std::size_t(width), *data<float>(object->ptr()));
       one.data = one.same.data();
       return one;
     }
   }
-  misfit(object, name, "float32", {rows, steps, width}, false);
+  throw_misfit(*object, name, "float32", {rows, steps, width}, false);
 }
 
-const i64* integers(nb::handle object, const char* name, Shape shape) {
-  return object.is_none() ? nullptr
-                          : static_cast<i64*>(checked(object, name, NPY_INT64, "int64", shape, false));
-}
+Floats make_floats(Shape shape) { return make_array(shape, false); }
+Floats make_zero_floats(Shape shape) { return make_array(shape, true); }
 
-const uint8_t* flags(nb::handle object, const char* name, Shape shape) {
-  return object.is_none() ? nullptr
-                          : static_cast<uint8_t*>(checked(object, name, NPY_BOOL, "bool", shape, false));
-}
-
-float* writable_floats(nb::handle object, const char* name, Shape shape) {
-  return static_cast<float*>(checked(object, name, NPY_FLOAT32, "float32", shape, true));
-}
-
-nb::object new_floats(Shape shape) { return made(shape, false); }
-nb::object zero_floats(Shape shape) { return made(shape, true); }
-
-nb::object kept_floats(Shape shape) {
+Floats make_pooled_floats(Shape shape) {
   npy_intp lengths[4];
   int axes = 0;
   std::size_t count = 1;
@@ -109,7 +120,7 @@ nb::object kept_floats(Shape shape) {
   }
   void* block = take_block(count * sizeof(float));
   nb::capsule owner(block, [](void* held) noexcept { give_block(held); });
-  nb::object array = nb::steal(PyArray_SimpleNewFromData(axes, lengths, NPY_FLOAT32, block));
+  Floats array = nb::steal<Floats>(PyArray_SimpleNewFromData(axes, lengths, NPY_FLOAT32, block));
   if (!array) throw nb::python_error();
   if (PyArray_SetBaseObject(reinterpret_cast<PyArrayObject*>(array.ptr()), owner.release().ptr()))
     throw nb::python_error();

@@ -6,7 +6,7 @@
 
 namespace statewise {
 
-const std::vector<const Kernels*>& available() {
+const std::vector<const Kernels*>& available_kernels() {
   static const std::vector<const Kernels*> found = [] {
     std::vector<const Kernels*> tables{&table_baseline()};
 #if defined(STATEWISE_X86)
@@ -24,25 +24,26 @@ const std::vector<const Kernels*>& available() {
   return found;
 }
 
-static const Kernels& named(const std::string& name) {
+static const Kernels& find_kernels(const std::string& name) {
   std::string known;
-  for (const Kernels* table : available()) {
+  for (const Kernels* table : available_kernels()) {
     if (name == table->name) return *table;
     known += known.empty() ? table->name : std::string(", ") + table->name;
   }
-  throw std::invalid_argument("this machine has no instruction set '" + name + "'; it has " + known);
+  throw std::invalid_argument("this machine has no instruction set '" + name + "'; it has " +
+                              known);
 }
 
-static std::atomic<const Kernels*>& chosen() {
+static std::atomic<const Kernels*>& selection() {
   static std::atomic<const Kernels*> table = [] {
     const char* forced = std::getenv("STATEWISE_ISA");
-    return forced && *forced ? &named(forced) : available().back();
+    return forced && *forced ? &find_kernels(forced) : available_kernels().back();
   }();
   return table;
 }
 
-const Kernels& current() { return *chosen().load(std::memory_order_relaxed); }
+const Kernels& current_kernels() { return *selection().load(std::memory_order_relaxed); }
 
-void select(const std::string& name) { chosen().store(&named(name)); }
+void select_kernels(const std::string& name) { selection().store(&find_kernels(name)); }
 
 }  // namespace statewise

@@ -9,12 +9,12 @@
 namespace statewise {
 
 // The instruction sets that this machine runs, slowest first.
-const std::vector<const Kernels*>& available();
+const std::vector<const Kernels*>& available_kernels();
 
 // The one in use: the best, or what STATEWISE_ISA names when the library is loaded.
-const Kernels& current();
+const Kernels& current_kernels();
 
 // Use another for what is packed from now on; an unknown name is an error.
-void select(const std::string& name);
+void select_kernels(const std::string& name);
 
 }  // namespace statewise

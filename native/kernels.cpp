@@ -15,12 +15,12 @@
 namespace statewise {
 namespace STATEWISE_ISA {
 
-#include "vector.h"
-#include "activations.h"
-#include "tile.h"
-#include "gemm.h"
-#include "forward.h"
-#include "backward.h"
+#include "vector-inl.h"
+#include "activations-inl.h"
+#include "tile-inl.h"
+#include "gemm-inl.h"
+#include "forward-inl.h"
+#include "backward-inl.h"
 
 static void layer_norm(i64 rows, i64 width, const float* x, i64 x_stride, const float* scale,
                        const float* shift, float epsilon, float* y, i64 y_stride) {
@@ -30,7 +30,7 @@ static void layer_norm(i64 rows, i64 width, const float* x, i64 x_stride, const 
     const float mean = sum(total) / float(width);
     vf squares = {};
     for (i64 j = 0; j < width; j += V) {
-      const vf centred = only(load(x + j, width - j) - mean, width - j);
+      const vf centred = clear_from(load(x + j, width - j) - mean, width - j);
       squares += centred * centred;
     }
     const float deviation = __builtin_sqrtf(sum(squares) / float(width) + epsilon);
@@ -67,7 +67,7 @@ static void function(int which, i64 count, const float* x, float* y) {
   for (i64 j = 0; j < count; j += V) {
     const i64 n = count - j;
     const vf v = load(x + j, n);
-    store(y + j, which == 0 ? exponential(v) : which == 1 ? sigmoid(v) : hyperbolic(v), n);
+    store(y + j, which == 0 ? exp(v) : which == 1 ? sigmoid(v) : tanh(v), n);
   }
 }
 
@@ -83,7 +83,8 @@ static float read(const float* data, i64 count) {
 
 static float multiply_add(i64 rounds) {
   vf total[12];
-  for (int u = 0; u < 12; ++u) total[u] = splat(float(u + 2));  // 1 would stay 1, and not be computed
+  for (int u = 0; u < 12; ++u)
+    total[u] = splat(float(u + 2));  // 1 would stay 1, and not be computed
   const vf a = splat(0.999f), b = splat(0.001f);
 #pragma GCC unroll 1
   for (i64 r = 0; r < rounds; ++r)
@@ -95,28 +96,31 @@ static float multiply_add(i64 rounds) {
 }
 
 static const Kernels table = {
-    STATEWISE_TEXT(STATEWISE_ISA),
-    V,
-    plain_vectors,
-    gemm,
-    gemm_tn,
-    tn_work,
-    pack,
-    lstm,
-    gru_after,
-    gru_before_gates,
-    gru_before_candidate,
-    elman,
-    lstm_back,
-    gru_after_back,
-    gru_before_back,
-    gru_before_back_reset,
-    elman_back,
-    layer_norm,
-    add,
-    function,
-    read,
-    multiply_add,
+    .name = STATEWISE_TEXT(STATEWISE_ISA),
+    .width = V,
+    .plain_vectors = plain_vectors,
+    .gemm = gemm,
+    .gemm_tn = gemm_tn,
+    .tn_work = tn_work,
+    .pack = pack,
+    .lstm = lstm<false>,
+    .lstm_peepholes = lstm<true>,
+    .gru_after = gru_after,
+    .gru_before_gates = gru_before_gates,
+    .gru_before_candidate = gru_before_candidate,
+    .elman = elman,
+    .lstm_back = lstm_back<false>,
+    .lstm_peepholes_back = lstm_back<true>,
+    .gru_after_back = gru_after_back,
+    .gru_before_back = gru_before_back,
+    .gru_before_back_reset = gru_before_back_reset,
+    .elman_back = elman_back,
+    .dot_columns = dot_columns,
+    .layer_norm = layer_norm,
+    .add = add,
+    .function = function,
+    .read = read,
+    .multiply_add = multiply_add,
 };
 
 }  // namespace STATEWISE_ISA

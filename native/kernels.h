@@ -6,19 +6,17 @@
 // into the table of slots.
 #pragma once
 
-#include <stdint.h>
+#include "cells.h"
 
 namespace statewise {
 
-using i64 = int64_t;
-
 // A matrix packed for tiles: panel p holds, for each k, `vectors` vectors of `width` columns.
 // Vector j of panel p stands for the columns that begin at p * panel_step + j * vector_step, so
-// the gates of a unit block lie side by side. With `half`, two bfloat16 of successive k share a
+// the gates of a unit block lie side by side. With `bf16`, two bfloat16 of successive k share a
 // lane.
 struct Panels {
   const void* data = nullptr;
-  bool half = false;
+  bool bf16 = false;
   i64 count = 0;
   i64 vectors = 0;
   i64 depth = 0;
@@ -26,18 +24,18 @@ struct Panels {
   i64 vector_step = 0;
 };
 
-// One layer's packed weights. Gates of a row are kept slot by slot, each `pad` floats wide (units
-// rounded up to the vector width): LSTM i f g o; GRU n r z and then R_n h + m (reset after) or
-// r h (reset before); Elman the one sum, before its activation.
+// One layer's packed weights. `pad` is units rounded up to the vector width: of a slot, see
+// cells.h.
 struct CellWeights {
-  Panels W;           // LSTM: 4 gates, GRU: n r z, Elman: unit blocks
-  Panels R;           // LSTM: 4 gates, GRU after: r z n, GRU before: r z, Elman: unit blocks
-  Panels Rn;          // GRU before: n
-  const float* bias;  // (slots of W, pad), and for GRU after m in one more
-  i64 units;
-  i64 inputs;
-  i64 pad;
-  bool relu;
+  Panels W;                     // the gates in the order of their slots
+  Panels R;                     // the same; GRU: from the slot of r on, but for n of reset before
+  Panels Rn;                    // GRU with reset before: n
+  const float* bias = nullptr;  // (slots, pad); in GRU's last slot m
+  const float* peepholes = nullptr;  // (3, pad), zero in the padding
+  i64 units = 0;
+  i64 inputs = 0;
+  i64 pad = 0;
+  bool relu = false;
 };
 
 // The rows of one step. `x` is null where `gates` already holds W x + b, and m where `bias` does.
@@ -49,9 +47,9 @@ struct StepRows {
   float* const* gates;  // may be null where x is given and nothing is saved
   float* const* h_out;  // never the memory of a row of h
   float* const* c_out;  // may be c itself
-  float* const* rh;     // GRU before: r h, every unit of it
-  bool save;            // leave in `gates` what backward needs and `record` shows
-  bool back;            // read the panels last to first, which steps take in turns: what the step
+  float* const* rh;     // GRU with reset before: r h, every unit of it
+  bool save;            // leave in `gates` what the slots hold, see cells.h
+  bool reverse;         // read the panels last to first, which steps take in turns: what the step
                         // before has read last is in the cache still
 };
 
@@ -61,13 +59,13 @@ struct Right {
   i64 columns;
 };
 
-constexpr int most_rights = 3;
+constexpr int max_rights = 3;
 
 // Columns of the left side of a product over rows, where the products with each right side go:
 // (n, columns), or null, and what the columns' own sums are added to: (n), or null.
 struct Product {
   i64 offset;
-  float* into[most_rights];
+  float* into[max_rights];
   float* sums;
 };
 
@@ -77,16 +75,16 @@ struct BackRows {
   const float* const* dy;  // rows may be null
   float* const* dh;
   float* const* dc;
-  const float* const* saved;
-  const float* const* h;  // Elman, which reads nothing else of the step
-  float* const* gates;    // gradients of the sums, zero in the padding
+  const float* const* saved;  // what a step forward left in its gates
+  const float* const* h;      // Elman, which reads nothing else of the step
+  float* const* gates;        // gradients of the sums, zero in the padding
   const float* const* c;
   const float* const* c_before;
   const float* const* h_before;
   const float* const* drh;
 };
 
-constexpr int most_width = 16;  // of any instruction set's vectors, in floats
+constexpr int max_width = 16;  // of any instruction set's vectors, in floats
 // Rows that gemm_tn takes at once: a panel of the right side stays in the first-level cache.
 constexpr i64 tn_chunk = 128;
 
@@ -108,6 +106,7 @@ struct Kernels {
 
   // One step of the unit blocks `first` to `last` of the panels of R.
   void (*lstm)(const CellWeights&, const StepRows&, i64 first, i64 last);
+  void (*lstm_peepholes)(const CellWeights&, const StepRows&, i64 first, i64 last);
   void (*gru_after)(const CellWeights&, const StepRows&, i64 first, i64 last);
   void (*gru_before_gates)(const CellWeights&, const StepRows&, i64 first, i64 last);
   void (*gru_before_candidate)(const CellWeights&, const StepRows&, i64 first, i64 last);
@@ -115,10 +114,15 @@ struct Kernels {
 
   // One step backward of the units `first` to `last`; `first` is a multiple of the vector width.
   void (*lstm_back)(const CellWeights&, const BackRows&, i64 first, i64 last);
+  void (*lstm_peepholes_back)(const CellWeights&, const BackRows&, i64 first, i64 last);
   void (*gru_after_back)(const CellWeights&, const BackRows&, i64 first, i64 last);
   void (*gru_before_back)(const CellWeights&, const BackRows&, i64 first, i64 last);
   void (*gru_before_back_reset)(const CellWeights&, const BackRows&, i64 first, i64 last);
   void (*elman_back)(const CellWeights&, const BackRows&, i64 first, i64 last);
+
+  // sums[j] += sum over rows of a[row][offset + j] * b[row][j], j from first to last.
+  void (*dot_columns)(i64 rows, const float* const* a, i64 offset, const float* const* b, i64 first,
+                      i64 last, float* sums);
 
   void (*layer_norm)(i64 rows, i64 width, const float* x, i64 x_stride, const float* scale,
                      const float* shift, float epsilon, float* y, i64 y_stride);

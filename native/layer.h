@@ -8,16 +8,20 @@
 
 namespace statewise {
 
-enum class Cell { elman_tanh, elman_relu, lstm, gru_after, gru_before };
-
-// Gates in the files' order; each gate is `units` rows of W and R.
-inline int gates_of(Cell cell) { return cell == Cell::lstm ? 4 : cell <= Cell::elman_relu ? 1 : 3; }
-
 // Floats of a row of gates: one step of one row.
 i64 gates_stride(const Kernels& kernels, Cell cell, i64 units);
 
+// A layer's weights as a model file has them; which there are says `CellLayout::parameters`.
+struct LayerWeights {
+  const float* W;            // (gates * units, inputs)
+  const float* R;            // (gates * units, units)
+  const float* b;            // (gates * units)
+  const float* m = nullptr;  // (units)
+  const float* p = nullptr;  // (3, units)
+};
+
 struct Options {
-  bool half = false;      // weights in bfloat16
+  bool bf16 = false;      // weights in bfloat16
   bool backward = false;  // pack what backward needs instead of what forward needs
   bool inputs = true;     // with `backward`: also for gradients of the inputs
   bool borrow = false;    // run on torch's threads
@@ -25,13 +29,13 @@ struct Options {
 
 class Layer {
  public:
-  // W (gates * units, inputs), R (gates * units, units), b (gates * units), m (units) or null.
-  Layer(const Kernels& kernels, Cell cell, i64 inputs, i64 units, const float* W, const float* R,
-        const float* b, const float* m, Options options);
+  Layer(const Kernels& kernels, Cell cell, i64 inputs, i64 units, const LayerWeights& given,
+        Options options);
   Layer(const Layer&) = delete;
 
   const Kernels& kernels;
   const Cell cell;
+  const CellLayout& layout;
   const i64 inputs, units;
   const bool borrow;
   i64 pad;     // floats of a slot
@@ -45,25 +49,27 @@ class Layer {
   void step(const StepRows& rows, Member& me) const;
 
  private:
-  void pack_forward(const float* W, const float* R, const float* b, const float* m, bool half);
-  void pack_backward(const float* W, const float* R, bool inputs);
+  void pack_forward(const LayerWeights& given, bool bf16);
+  void pack_backward(const LayerWeights& given, bool with_inputs);
+  void pack_peepholes(const float* p);
   std::vector<Buffer> owned_;
 };
 
 // A whole sequence of one layer. Arrays are contiguous.
 struct Sequence {
-  const Layer* layer;
-  i64 rows, steps;
-  const float* x;           // (rows, steps, inputs)
-  const float *h0, *c0;     // (rows, units)
-  const uint8_t* reset;     // (rows, steps), or null
-  const float *h_init, *c_init;  // (rows, units): what a reset returns to; null for zeros
-  const i64* lengths;       // (rows), or null
-  float* y;                 // (rows, steps, units): every h, zero where padded
-  float *h, *c;             // (rows, units): after each row's last step
+  const Layer* layer = nullptr;
+  i64 rows = 0, steps = 0;
+  const float* x = nullptr;                  // (rows, steps, inputs)
+  const float *h0 = nullptr, *c0 = nullptr;  // (rows, units)
+  const uint8_t* reset = nullptr;            // (rows, steps), or null
+  const float *h_init = nullptr,
+              *c_init = nullptr;     // (rows, units): what a reset returns to; null for zeros
+  const i64* lengths = nullptr;      // (rows), or null
+  float* y = nullptr;                // (rows, steps, units): every h, zero where padded
+  float *h = nullptr, *c = nullptr;  // (rows, units): after each row's last step
   // Saved for backward, or null; all rows of a step lie side by side, as they are used.
-  float* gates;             // (steps, rows, stride)
-  float* cells;             // (steps, rows, units): every c, with `gates` for LSTM
+  float* gates = nullptr;  // (steps, rows, stride)
+  float* cells = nullptr;  // (steps, rows, units): every c, with `gates` where the cell has one
 
   i64 length(i64 row) const { return lengths ? lengths[row] : steps; }
   bool resets(i64 row, i64 t) const { return reset && reset[row * steps + t]; }
@@ -74,14 +80,14 @@ struct Sequence {
 };
 
 struct Gradients {
-  const float* dy;              // (rows, steps, units), or null
-  i64 dy_row, dy_step;          // floats from one row or step to the next
-  const float *dh, *dc;         // (rows, units) of the final state, or null
-  float* dx;                    // (rows, steps, inputs), or null; zero where padded
-  float *dW, *dR;               // or null
-  float *db, *dm;               // zero before, or null
-  float *dh0, *dc0;             // (rows, units)
-  float *dh_init, *dc_init;     // (rows, units), or null
+  const float* dy = nullptr;                 // (rows, steps, units), or null
+  i64 dy_row = 0, dy_step = 0;               // floats from one row or step to the next
+  const float *dh = nullptr, *dc = nullptr;  // (rows, units) of the final state, or null
+  float* dx = nullptr;                       // (rows, steps, inputs), or null; zero where padded
+  float *dW = nullptr, *dR = nullptr;
+  float *db = nullptr, *dm = nullptr, *dp = nullptr;  // zero before, or null
+  float *dh0 = nullptr, *dc0 = nullptr;               // (rows, units)
+  float *dh_init = nullptr, *dc_init = nullptr;       // (rows, units), or null
 
   const float* dy_at(i64 row, i64 t) const { return dy + row * dy_row + t * dy_step; }
 };
@@ -91,9 +97,9 @@ struct Gradients {
 struct Division {
   int threads = 1;
   bool by_rows = true;
-  i64 pieces = 1;  // of rows
-  i64 most = 0;    // rows of the largest piece, all of them by unit blocks
-  i64 unit = 1;    // rows of a piece are a multiple of it, but for the last piece
+  i64 pieces = 1;    // of rows
+  i64 max_rows = 0;  // of a piece; all of them by unit blocks
+  i64 unit = 1;      // rows of a piece are a multiple of it, but for the last piece
 
   Range piece(i64 rows, i64 index) const { return part(rows, index, pieces, unit); }
 };
@@ -105,7 +111,7 @@ struct ForwardBytes {
 };
 ForwardBytes forward_bytes(const Sequence& job, i64 rows);
 // The run of these rows by a team.
-void forward(const Sequence& job, Range rows, Member& me, char* own, char* shared);
+void run_rows_forward(const Sequence& job, Range rows, Member& me, char* own, char* shared);
 
 void run_forward(const Sequence& job);
 // The layer is packed with Options::backward here.

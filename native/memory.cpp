@@ -10,23 +10,23 @@ Buffer::Buffer(std::size_t bytes, bool clear) : data_(take_block(bytes)) {
   if (clear) std::memset(data_, 0, bytes);
 }
 
-char* scratch(std::size_t bytes) {
-  constexpr std::size_t kept = std::size_t(16) << 20;
-  thread_local struct Held {
+char* get_scratch(std::size_t bytes) {
+  constexpr std::size_t max_idle = std::size_t(16) << 20;
+  thread_local struct Scratch {
     char* data = nullptr;
     std::size_t size = 0;
-    ~Held() { std::free(data); }
-  } held;
-  if (bytes > held.size || (held.size > kept && bytes <= kept)) {
-    std::free(held.data);
-    held.data = nullptr;
-    held.size = 0;
-    const std::size_t size = rounded(bytes < 65536 ? 65536 : bytes);
-    held.data = static_cast<char*>(std::aligned_alloc(alignment, size));
-    if (!held.data) throw std::bad_alloc();
-    held.size = size;
+    ~Scratch() { std::free(data); }
+  } own;
+  if (bytes > own.size || (own.size > max_idle && bytes <= max_idle)) {
+    std::free(own.data);
+    own.data = nullptr;
+    own.size = 0;
+    const std::size_t size = round_to_alignment(bytes < 65536 ? 65536 : bytes);
+    own.data = static_cast<char*>(std::aligned_alloc(alignment, size));
+    if (!own.data) throw std::bad_alloc();
+    own.size = size;
   }
-  return held.data;
+  return own.data;
 }
 
 namespace {
@@ -35,30 +35,30 @@ struct Header {
   std::size_t size;
 };
 
-struct Kept {
+struct BlockPool {
   std::mutex mutex;
   std::vector<Header*> blocks;
   std::size_t total = 0;
 };
 
-Kept& kept_blocks() {
-  static Kept* kept = new Kept;  // arrays may outlive static objects
-  return *kept;
+BlockPool& block_pool() {
+  static BlockPool* pool = new BlockPool;  // arrays may outlive static objects
+  return *pool;
 }
 
 }  // namespace
 
 void* take_block(std::size_t bytes) {
-  const std::size_t size = rounded(bytes ? bytes : 1) + alignment;
-  Kept& kept = kept_blocks();
+  const std::size_t size = round_to_alignment(bytes ? bytes : 1) + alignment;
+  BlockPool& pool = block_pool();
   Header* header = nullptr;
   {
-    std::lock_guard<std::mutex> lock(kept.mutex);
-    for (std::size_t i = kept.blocks.size(); i-- > 0;)
-      if (kept.blocks[i]->size == size) {
-        header = kept.blocks[i];
-        kept.blocks.erase(kept.blocks.begin() + std::ptrdiff_t(i));
-        kept.total -= size;
+    std::lock_guard<std::mutex> lock(pool.mutex);
+    for (std::size_t i = pool.blocks.size(); i-- > 0;)
+      if (pool.blocks[i]->size == size) {
+        header = pool.blocks[i];
+        pool.blocks.erase(pool.blocks.begin() + std::ptrdiff_t(i));
+        pool.total -= size;
         break;
       }
   }
@@ -71,22 +71,22 @@ void* take_block(std::size_t bytes) {
 }
 
 void give_block(void* block) {
-  constexpr std::size_t most = std::size_t(256) << 20, count = 32;
+  constexpr std::size_t max_bytes = std::size_t(256) << 20, max_blocks = 32;
   Header* header = reinterpret_cast<Header*>(static_cast<char*>(block) - alignment);
-  Kept& kept = kept_blocks();
-  std::lock_guard<std::mutex> lock(kept.mutex);
-  while (!kept.blocks.empty() &&
-         (kept.total + header->size > most || kept.blocks.size() >= count)) {
-    kept.total -= kept.blocks.front()->size;
-    std::free(kept.blocks.front());
-    kept.blocks.erase(kept.blocks.begin());
+  BlockPool& pool = block_pool();
+  std::lock_guard<std::mutex> lock(pool.mutex);
+  while (!pool.blocks.empty() &&
+         (pool.total + header->size > max_bytes || pool.blocks.size() >= max_blocks)) {
+    pool.total -= pool.blocks.front()->size;
+    std::free(pool.blocks.front());
+    pool.blocks.erase(pool.blocks.begin());
   }
-  if (header->size > most) {
+  if (header->size > max_bytes) {
     std::free(header);
     return;
   }
-  kept.total += header->size;
-  kept.blocks.push_back(header);
+  pool.total += header->size;
+  pool.blocks.push_back(header);
 }
 
 }  // namespace statewise

@@ -12,7 +12,9 @@ namespace statewise {
 
 constexpr std::size_t alignment = 64;
 
-inline std::size_t rounded(std::size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
+inline std::size_t round_to_alignment(std::size_t bytes) {
+  return (bytes + alignment - 1) / alignment * alignment;
+}
 
 // Blocks that come and go at every step of a training run: kept when given back, up to 256 MB in
 // all, since memory fresh from the system costs a page fault every 4 KB.
@@ -36,9 +38,7 @@ class Buffer {
   float* floats() const { return static_cast<float*>(data_); }
 
  private:
-  void swap(Buffer& other) {
-    std::swap(data_, other.data_);
-  }
+  void swap(Buffer& other) { std::swap(data_, other.data_); }
   void* data_ = nullptr;
 };
 
@@ -49,7 +49,7 @@ class Arena {
   template <class T>
   T* take(i64 count) {
     const std::size_t at = used_;
-    used_ += rounded(std::size_t(count) * sizeof(T));
+    used_ += round_to_alignment(std::size_t(count) * sizeof(T));
     return block_ ? reinterpret_cast<T*>(block_ + at) : nullptr;
   }
   std::size_t used() const { return used_; }
@@ -61,6 +61,6 @@ class Arena {
 
 // Scratch of the calling thread, at least this many bytes; not cleared. Large blocks are given
 // back by the next call that needs little.
-char* scratch(std::size_t bytes);
+char* get_scratch(std::size_t bytes);
 
 }  // namespace statewise

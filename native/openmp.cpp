@@ -48,12 +48,12 @@ struct Region {
 
 }  // namespace
 
-Borrowing::Borrowing(bool wanted) : before_(borrowing) { borrowing = wanted; }
-Borrowing::~Borrowing() { borrowing = before_; }
+BorrowedThreads::BorrowedThreads(bool wanted) : before_(borrowing) { borrowing = wanted; }
+BorrowedThreads::~BorrowedThreads() { borrowing = before_; }
 
-bool may_borrow() { return borrowing && parallel(); }
+bool can_borrow_threads() { return borrowing && parallel(); }
 
-Clock::duration borrowed(int count, i64 pieces, const Pieces& work) {
+Clock::duration run_on_torch_threads(int count, i64 pieces, const Pieces& work) {
   Region region{count, pieces, work};
   // As many threads as OpenMP is set to use: another number would make it end some and start new
   // ones.

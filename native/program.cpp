@@ -23,12 +23,10 @@ void Program::add(Block block) {
   blocks.push_back(std::move(block));
 }
 
-void Program::add_layer(Cell cell, i64 units, const float* W, const float* R, const float* b,
-                        const float* m, int residuals, bool half) {
-  Options options;
-  options.half = half;
+void Program::add_layer(Cell cell, i64 units, const LayerWeights& given, int residuals, bool bf16) {
+  const Options options{.bf16 = bf16};
   Block block;
-  block.layer = std::make_unique<Layer>(kernels, cell, width, units, W, R, b, m, options);
+  block.layer = std::make_unique<Layer>(kernels, cell, width, units, given, options);
   block.residuals = residuals;
   weight_bytes_ += double(block.layer->bytes());
   add(std::move(block));
@@ -50,9 +48,9 @@ void Program::add_identity(int residuals) {
   add(std::move(block));
 }
 
-void Program::set_linear(const float* W, const float* b, i64 units, bool half) {
+void Program::set_linear(const float* W, const float* b, i64 units, bool bf16) {
   last_width_ = width;
-  linear_ = pack_plain(kernels, W, units, width, half, owned_);
+  linear_ = pack_plain(kernels, W, units, width, bf16, owned_);
   owned_.emplace_back(std::size_t(plain_columns(kernels, units)) * sizeof(float));
   std::memcpy(owned_.back().floats(), b, std::size_t(units) * sizeof(float));
   linear_bias_ = owned_.back().floats();

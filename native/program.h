@@ -5,7 +5,7 @@
 #include <memory>
 #include <vector>
 
-#include "choice.h"
+#include "team_choice.h"
 #include "layer.h"
 
 namespace statewise {
@@ -25,33 +25,34 @@ struct Block {
 
 // The state of one recurrent layer in a step: the first row, and how far apart rows are.
 struct StepState {
-  const float *h, *c;
-  float *h_out, *c_out;
-  i64 stride_h, stride_c;  // in floats
+  const float *h = nullptr, *c = nullptr;
+  float *h_out = nullptr, *c_out = nullptr;
+  i64 stride_h = 0, stride_c = 0;  // in floats
 };
 
 struct StepJob {
-  i64 rows;
-  const float* x;        // (rows, inputs), or null with tokens
-  const i64* tokens;     // (rows)
-  const i64* slots;      // rows of the state, or null for row i of the batch
-  const StepState* states;  // one for each recurrent layer; h_out may be h where there are slots
-  float* y;              // (rows, outputs)
+  i64 rows = 0;
+  const float* x = nullptr;     // (rows, inputs), or null with tokens
+  const i64* tokens = nullptr;  // (rows)
+  const i64* slots = nullptr;   // rows of the state, or null for row i of the batch
+  const StepState* states =
+      nullptr;         // of each recurrent layer; h_out may be h where there are slots
+  float* y = nullptr;  // (rows, outputs)
 };
 
 struct LayerArrays {
-  const float *h0, *c0, *h_init, *c_init;
-  float *h, *c;
+  const float *h0 = nullptr, *c0 = nullptr, *h_init = nullptr, *c_init = nullptr;
+  float *h = nullptr, *c = nullptr;
 };
 
 struct CallJob {
-  i64 rows, steps;
-  const float* x;
-  const i64* tokens;
-  const uint8_t* reset;
-  const i64* lengths;
-  const LayerArrays* states;
-  float* y;  // (rows, steps, outputs)
+  i64 rows = 0, steps = 0;
+  const float* x = nullptr;
+  const i64* tokens = nullptr;
+  const uint8_t* reset = nullptr;
+  const i64* lengths = nullptr;
+  const LayerArrays* states = nullptr;
+  float* y = nullptr;  // (rows, steps, outputs)
 };
 
 class Program {
@@ -61,20 +62,19 @@ class Program {
   Program(const Program&) = delete;
 
   void set_embedding(const float* table, i64 size, i64 width);
-  void add_layer(Cell cell, i64 units, const float* W, const float* R, const float* b,
-                 const float* m, int residuals, bool half);
+  void add_layer(Cell cell, i64 units, const LayerWeights& given, int residuals, bool bf16);
   void add_norm(const float* scale, const float* shift, float epsilon, int residuals);
   void add_identity(int residuals);
-  void set_linear(const float* W, const float* b, i64 units, bool half);
+  void set_linear(const float* W, const float* b, i64 units, bool bf16);
 
   void step(const StepJob& job) const;
   void call(const CallJob& job) const;
-  double work() const { return weight_bytes_; }  // bytes of weights, a measure of a step's time
+  double weight_bytes() const { return weight_bytes_; }  // a measure of a step's time
 
   const Kernels& kernels;
-  i64 inputs;   // features, or tokens known
+  i64 inputs;  // features, or tokens known
   bool embeds = false;
-  i64 width;    // of what the last layer so far puts out
+  i64 width;  // of what the last layer so far puts out
   i64 widest;
   std::vector<Block> blocks;
 
@@ -82,10 +82,20 @@ class Program {
   struct StepWork;
   struct CallWork;
   void add(Block block);
+
   void step_divided(const StepJob& job, const Division& division) const;
-  void step_rows(const StepJob& job, StepWork work, Range rows, bool back, Member& me) const;
+  void step_rows(const StepJob& job, StepWork work, Range rows, bool reverse, Member& me) const;
+  void step_layer(const StepJob& job, StepWork& work, Range rows, const Block& block,
+                  const StepState& state, float* out, bool last, bool reverse, Member& me) const;
+  void step_other(StepWork& work, i64 count, const Block& block, float* out, Member& me) const;
+  void step_output(const StepJob& job, StepWork& work, Range rows, Member& me) const;
+
   void call_rows(const CallJob& job, const CallWork& work, Range rows) const;
   void call_team(const CallJob& job, const CallWork& work, Member& me) const;
+  void embed(const CallJob& job, const CallWork& work, Member& me) const;
+  void call_block(const CallJob& job, const CallWork& work, const Block& block,
+                  const LayerArrays* state, const float* x, float* out, Member& me) const;
+  void call_output(const CallJob& job, const CallWork& work, const float* x, Member& me) const;
 
   std::vector<float> embedding_;
   std::vector<Buffer> owned_;
@@ -96,7 +106,7 @@ class Program {
   i64 last_width_ = 0;  // of what enters the linear output
   double weight_bytes_ = 0;
   mutable std::atomic<unsigned> steps_{0};
-  mutable Choice choice_;
+  mutable TeamChoice choice_;
 };
 
 }  // namespace statewise

@@ -15,19 +15,17 @@ struct Program::CallWork {
 void Program::call(const CallJob& job) const {
   if (!job.rows) return;
   const Division division = divide(job.rows, job.steps, i64(weight_bytes_));
-  const i64 all = division.most * job.steps;
+  const i64 all = division.max_rows * job.steps;
   ForwardBytes each{};
   for (const Block& block : blocks) {
     if (!block.layer) continue;
-    Sequence sequence{};
-    sequence.layer = block.layer.get();
-    sequence.steps = job.steps;
-    const ForwardBytes bytes = forward_bytes(sequence, division.most);
+    const Sequence sequence{.layer = block.layer.get(), .steps = job.steps};
+    const ForwardBytes bytes = forward_bytes(sequence, division.max_rows);
     if (bytes.own > each.own) each.own = bytes.own;
     if (bytes.shared > each.shared) each.shared = bytes.shared;
   }
   // Pointers to rows for the linear output.
-  const std::size_t pointers = 2 * rounded(std::size_t(all) * sizeof(void*));
+  const std::size_t pointers = 2 * round_to_alignment(std::size_t(all) * sizeof(void*));
   if (pointers > each.own) each.own = pointers;
   const bool tall = blocks.size() > 1 || has_linear_;
   const auto take = [&](Arena& arena) {
@@ -40,19 +38,19 @@ void Program::call(const CallJob& job) const {
   };
   Arena measure;
   take(measure);
-  const std::size_t whole = rounded(measure.used());
-  char* block = scratch(whole * std::size_t(division.threads));
+  const std::size_t whole = round_to_alignment(measure.used());
+  char* block = get_scratch(whole * std::size_t(division.threads));
   const auto memory = [&](int thread) {
     Arena arena(block + whole * std::size_t(thread));
     return take(arena);
   };
   if (division.by_rows) {
-    divided(division.threads, division.pieces, [&](i64 piece, int thread) {
+    run_pieces(division.threads, division.pieces, [&](i64 piece, int thread) {
       call_rows(job, memory(thread), division.piece(job.rows, piece));
     });
     return;
   }
-  together(division.threads, [&](Member& me) {
+  run_team(division.threads, [&](Member& me) {
     CallWork work = memory(0);
     work.own = memory(me.index).own;
     call_team(job, work, me);
@@ -68,87 +66,114 @@ void Program::call_rows(const CallJob& job, const CallWork& work, Range rows) co
   for (const Block& block : blocks) {
     if (!block.layer) continue;
     const i64 floats = first * block.layer->units;
-    states.push_back({skip(given->h0, floats), skip(given->c0, floats), skip(given->h_init, floats),
-                      skip(given->c_init, floats), skip(given->h, floats), skip(given->c, floats)});
+    states.push_back({.h0 = skip(given->h0, floats),
+                      .c0 = skip(given->c0, floats),
+                      .h_init = skip(given->h_init, floats),
+                      .c_init = skip(given->c_init, floats),
+                      .h = skip(given->h, floats),
+                      .c = skip(given->c, floats)});
     ++given;
   }
-  CallJob mine{rows.count(),
-               job.steps,
-               skip(job.x, at * inputs),
-               skip(job.tokens, at),
-               skip(job.reset, at),
-               skip(job.lengths, first),
-               states.data(),
-               job.y + at * width};
+  const CallJob mine{.rows = rows.count(),
+                     .steps = job.steps,
+                     .x = skip(job.x, at * inputs),
+                     .tokens = skip(job.tokens, at),
+                     .reset = skip(job.reset, at),
+                     .lengths = skip(job.lengths, first),
+                     .states = states.data(),
+                     .y = job.y + at * width};
   Member alone;
   call_team(mine, work, alone);
 }
 
+static i64 length(const CallJob& job, i64 row) {
+  return job.lengths ? job.lengths[row] : job.steps;
+}
+
+// run(at, count) for every row: its first step among all, and how many it has.
+template <class Run>
+static void for_rows(const CallJob& job, Member& me, Run run) {
+  me.share(job.rows, 1, [&](Range mine) {
+    for (i64 row = mine.first; row < mine.last; ++row) run(row * job.steps, length(job, row));
+  });
+}
+
+// Matrices are divided by their panels here, everything else by rows.
 void Program::call_team(const CallJob& job, const CallWork& work, Member& me) const {
-  // Matrices are divided by their panels here, everything else by rows.
-  const auto length = [&](i64 row) { return job.lengths ? job.lengths[row] : job.steps; };
-  const auto each_row = [&](auto run) {
-    me.each(job.rows, 1, [&](Range mine) {
-      for (i64 row = mine.first; row < mine.last; ++row) run(row * job.steps, length(row));
-    });
-  };
-  const float* x = job.x;
-  if (embeds) {
-    const i64 columns = embedded_;
-    each_row([&](i64 at, i64 count) {
-      for (i64 i = at; i < at + count; ++i)
-        std::memcpy(work.second + i * columns, embedding_.data() + job.tokens[i] * columns,
-                    std::size_t(columns) * sizeof(float));
-    });
-    x = work.second;
-  }
+  if (embeds) embed(job, work, me);
+  const float* x = embeds ? work.second : job.x;
   const LayerArrays* state = job.states;
   for (std::size_t index = 0; index < blocks.size(); ++index) {
-    const Block& block = blocks[index];
     const bool last = index + 1 == blocks.size() && !has_linear_;
     float* out = last ? job.y : index % 2 ? work.second : work.first;
-    const i64 wide = block.outputs;
-    if (block.layer) {
-      Sequence sequence{block.layer.get(), job.rows,      job.steps,     x,       state->h0,
-                        state->c0,         job.reset,     state->h_init, state->c_init,
-                        job.lengths,       out,           state->h,      state->c,
-                        nullptr,           nullptr};
-      forward(sequence, {0, job.rows}, me, work.own, work.shared);
-      ++state;
-    }
-    if (!block.layer || block.residuals)
-      each_row([&](i64 at, i64 count) {
-        const float* from = x + at * wide;
-        float* to = out + at * wide;
-        if (block.norm)
-          kernels.layer_norm(count, wide, from, wide, block.norm->scale.data(),
-                             block.norm->shift.data(), block.norm->epsilon, to, wide);
-        else if (!block.layer)
-          std::memcpy(to, from, std::size_t(count * wide) * sizeof(float));
-        for (int r = 0; r < block.residuals; ++r) kernels.add(count * wide, from, to);
-      });
+    call_block(job, work, blocks[index], state, x, out, me);
+    if (blocks[index].layer) ++state;
     x = out;
   }
-  if (has_linear_) {
-    Arena arena(work.own);
-    const i64 all = job.rows * job.steps;
-    const float** from = arena.take<const float*>(all);
-    float** to = arena.take<float*>(all);
-    i64 count = 0;
-    for (i64 row = 0; row < job.rows; ++row)
-      for (i64 t = 0; t < length(row); ++t, ++count) {
-        from[count] = x + (row * job.steps + t) * last_width_;
-        to[count] = job.y + (row * job.steps + t) * width;
-      }
-    me.each(linear_.count, 1, [&](Range panels) {
-      kernels.gemm(linear_, count, from, panels.first, panels.last, linear_bias_, false, to, width);
-    });
-  }
-  each_row([&](i64 at, i64 count) {
+  if (has_linear_) call_output(job, work, x, me);
+  for_rows(job, me, [&](i64 at, i64 count) {
     float* y = job.y + at * width;
     if (blocks.empty() && !has_linear_)
       std::memcpy(y, x + at * width, std::size_t(count * width) * sizeof(float));
     std::memset(y + count * width, 0, std::size_t((job.steps - count) * width) * sizeof(float));
+  });
+}
+
+void Program::embed(const CallJob& job, const CallWork& work, Member& me) const {
+  const i64 columns = embedded_;
+  for_rows(job, me, [&](i64 at, i64 count) {
+    for (i64 i = at; i < at + count; ++i)
+      std::memcpy(work.second + i * columns, embedding_.data() + job.tokens[i] * columns,
+                  std::size_t(columns) * sizeof(float));
+  });
+}
+
+void Program::call_block(const CallJob& job, const CallWork& work, const Block& block,
+                         const LayerArrays* state, const float* x, float* out, Member& me) const {
+  const i64 columns = block.outputs;
+  if (block.layer) {
+    const Sequence sequence{.layer = block.layer.get(),
+                            .rows = job.rows,
+                            .steps = job.steps,
+                            .x = x,
+                            .h0 = state->h0,
+                            .c0 = state->c0,
+                            .reset = job.reset,
+                            .h_init = state->h_init,
+                            .c_init = state->c_init,
+                            .lengths = job.lengths,
+                            .y = out,
+                            .h = state->h,
+                            .c = state->c};
+    run_rows_forward(sequence, {0, job.rows}, me, work.own, work.shared);
+    if (!block.residuals) return;
+  }
+  for_rows(job, me, [&](i64 at, i64 count) {
+    const float* from = x + at * columns;
+    float* to = out + at * columns;
+    if (block.norm)
+      kernels.layer_norm(count, columns, from, columns, block.norm->scale.data(),
+                         block.norm->shift.data(), block.norm->epsilon, to, columns);
+    else if (!block.layer)
+      std::memcpy(to, from, std::size_t(count * columns) * sizeof(float));
+    for (int r = 0; r < block.residuals; ++r) kernels.add(count * columns, from, to);
+  });
+}
+
+void Program::call_output(const CallJob& job, const CallWork& work, const float* x,
+                          Member& me) const {
+  Arena arena(work.own);
+  const i64 all = job.rows * job.steps;
+  const float** from = arena.take<const float*>(all);
+  float** to = arena.take<float*>(all);
+  i64 count = 0;
+  for (i64 row = 0; row < job.rows; ++row)
+    for (i64 t = 0; t < length(job, row); ++t, ++count) {
+      from[count] = x + (row * job.steps + t) * last_width_;
+      to[count] = job.y + (row * job.steps + t) * width;
+    }
+  me.share(linear_.count, 1, [&](Range panels) {
+    kernels.gemm(linear_, count, from, panels.first, panels.last, linear_bias_, false, to, width);
   });
 }
 

@@ -27,49 +27,51 @@ inline void pause() {
 constexpr int patience = 2000;
 
 // What a team may wait for a member without giving it up.
-constexpr auto bearable = std::chrono::microseconds(100);
+constexpr auto max_loss = std::chrono::microseconds(100);
 
 }  // namespace
 
 template <class Done>
-Clock::duration Waiting::until(Done done) {
+Clock::duration WaitPoint::until(Done done) {
   for (int i = 0; i < patience; ++i) {
     if (done()) return {};
     pause();
   }
-  const Clock::time_point begun = Clock::now();
+  const Clock::time_point begin = Clock::now();
   std::unique_lock<std::mutex> lock(mutex_);
   sleeping_.fetch_add(1);
   awake_.wait(lock, done);
   sleeping_.fetch_sub(1);
-  return Clock::now() - begun;
+  return Clock::now() - begin;
 }
 
 // Who goes to sleep counts itself first and looks once more; so either it sees the change, or it
 // is seen here.
-void Waiting::wake() {
+void WaitPoint::wake() {
   if (!anyone_sleeps()) return;
-  { std::lock_guard<std::mutex> lock(mutex_); }
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+  }
   awake_.notify_all();
 }
 
 bool Team::claim(i64 phase, int part, int member) {
-  if (member && alone_.load()) throw Excused();
-  std::atomic<i64>& begun = parts_[std::size_t(part)].begun;
+  if (member && alone_.load()) throw MemberDropped();
+  std::atomic<i64>& phases = parts_[std::size_t(part)].phases;
   // A member that is behind finds later phases begun.
-  return begun.load() == phase && begun.compare_exchange_strong(phase, phase + 1);
+  return phases.load() == phase && phases.compare_exchange_strong(phase, phase + 1);
 }
 
-bool Team::finished(i64 phase) {
+bool Team::finish_part(i64 phase) {
   if (finished_.fetch_add(1) + 1 < (phase + 1) * count) return false;
   waiting_.wake();
   return true;
 }
 
-void Team::wait(i64 phase, int member, Clock::time_point begun) {
+void Team::wait(i64 phase, int member, Clock::time_point begin) {
   const Clock::duration slept =
       waiting_.until([&] { return finished_.load() >= (phase + 1) * count; });
-  if (member || slept < bearable || 3 * slept < 2 * (Clock::now() - begun)) return;
+  if (member || slept < max_loss || 3 * slept < 2 * (Clock::now() - begin)) return;
   lost += slept;
   alone_.store(true);
 }
@@ -92,9 +94,9 @@ class Pool {
   int workers() const { return int(workers_.size()); }
 
   // Whether so many, the caller among them, look for work and need not be woken.
-  bool awake(int count) const {
+  bool are_awake(int count) const {
     for (int i = 0; i < count - 1; ++i)
-      if (workers_[std::size_t(i)].begun.anyone_sleeps()) return false;
+      if (workers_[std::size_t(i)].calling.anyone_sleeps()) return false;
     return true;
   }
 
@@ -106,24 +108,24 @@ class Pool {
     open_.store(true);
     for (int i = 0; i < count - 1; ++i) {
       Worker& worker = workers_[std::size_t(i)];
-      if (worker.begun.anyone_sleeps()) keep_off_this_core(worker.thread);
+      if (worker.calling.anyone_sleeps()) keep_off_this_core(worker.thread);
       worker.call();
     }
     claim(0);
     // Who enters from here on finds the work closed; who entered before is waited for.
     open_.store(false);
-    ended_.until([&] { return inside_.load() == 0; });
+    leaving_.until([&] { return inside_.load() == 0; });
   }
 
  private:
   struct Worker {
     std::thread thread;
     std::atomic<int> calls{0};
-    Waiting begun;
+    WaitPoint calling;
 
     void call() {
       calls.fetch_add(1);
-      begun.wake();
+      calling.wake();
     }
   };
 
@@ -139,26 +141,25 @@ class Pool {
     const int here = sched_getcpu();
     if (here < 0 || pthread_getaffinity_np(pthread_self(), sizeof others, &others)) return;
     CPU_CLR(here, &others);
-    if (CPU_COUNT(&others))
-      pthread_setaffinity_np(thread.native_handle(), sizeof others, &others);
+    if (CPU_COUNT(&others)) pthread_setaffinity_np(thread.native_handle(), sizeof others, &others);
 #endif
   }
 
   void serve(int thread) {
     Worker& me = workers_[std::size_t(thread - 1)];
     for (int seen = 0;;) {
-      me.begun.until([&] { return me.calls.load() != seen; });
+      me.calling.until([&] { return me.calls.load() != seen; });
       seen = me.calls.load();
       if (ending_.load()) return;
       inside_.fetch_add(1);
       if (open_.load() && thread < count_) claim(thread);  // a late one may be one too many
       inside_.fetch_sub(1);
-      ended_.wake();
+      leaving_.wake();
     }
   }
 
   std::vector<Worker> workers_;
-  Waiting ended_;
+  WaitPoint leaving_;
   std::atomic<int> inside_{0};
   std::atomic<bool> open_{false};
   std::atomic<bool> ending_{false};
@@ -176,27 +177,26 @@ struct Shared {
 
   // Whether threads may be waited for: not for a while after that has cost time, so that no more
   // than a tenth is lost where there are not as many cores.
-  bool together() const { return Clock::now().time_since_epoch().count() >= alone_until_.load(); }
+  bool can_wait() const { return Clock::now().time_since_epoch().count() >= alone_until_.load(); }
   void lose(Clock::duration lost) {
-    if (lost > bearable)
-      alone_until_.store((Clock::now() + 10 * lost).time_since_epoch().count());
+    if (lost > max_loss) alone_until_.store((Clock::now() + 10 * lost).time_since_epoch().count());
   }
 
  private:
   std::atomic<Clock::rep> alone_until_{0};
 };
 
-Shared*& slot() {
+Shared*& shared_slot() {
   static Shared* shared = new Shared;
   return shared;
 }
 
 // A child of fork has none of the threads, and locks as they happened to be: it starts anew.
 void after_fork() {
-  const int wanted = slot()->wanted.load();
-  slot() = new Shared;
-  slot()->wanted.store(wanted);
-  slot()->forked = true;
+  const int wanted = shared_slot()->wanted.load();
+  shared_slot() = new Shared;
+  shared_slot()->wanted.store(wanted);
+  shared_slot()->forked = true;
 }
 
 Shared& shared() {
@@ -204,10 +204,10 @@ Shared& shared() {
   static const int registered = pthread_atfork(nullptr, nullptr, after_fork);
   (void)registered;
 #endif
-  return *slot();
+  return *shared_slot();
 }
 
-int default_threads() {
+int default_thread_count() {
   // Asked once: it reads a file, which takes longer than a small step.
   static const int cores = int(std::thread::hardware_concurrency());
   return cores < 1 ? 1 : cores > 8 ? 8 : cores;
@@ -215,28 +215,28 @@ int default_threads() {
 
 }  // namespace
 
-int threads() {
+int thread_count() {
   const int wanted = shared().wanted.load(std::memory_order_relaxed);
-  return wanted > 0 ? wanted : default_threads();
+  return wanted > 0 ? wanted : default_thread_count();
 }
 
-void set_threads(int count) { shared().wanted.store(count); }
+void set_thread_count(int count) { shared().wanted.store(count); }
 
-int threads_at_hand(i64 most) {
+int count_ready_threads(i64 most) {
   // What looks for work stops after some tens of microseconds, so calls must come as quickly.
   constexpr auto soon = std::chrono::microseconds(40);
   constexpr int often = 64;
   thread_local Clock::time_point last{};
   thread_local int quick = 0;
-  const int count = int(most < threads() ? most : threads());
-  if (count < 2 || may_borrow()) return 1;
+  const int count = int(most < thread_count() ? most : thread_count());
+  if (count < 2 || can_borrow_threads()) return 1;
   const Clock::time_point now = Clock::now();
   quick = now - last < soon ? quick + 1 : 0;
   last = now;
   Shared& all = shared();
   std::unique_lock<std::mutex> lock(all.busy, std::try_to_lock);
-  if (!lock || !all.together()) return 1;
-  if (all.pool && all.pool->workers() >= count - 1 && all.pool->awake(count)) return count;
+  if (!lock || !all.can_wait()) return 1;
+  if (all.pool && all.pool->workers() >= count - 1 && all.pool->are_awake(count)) return count;
   if (quick < often) return 1;
   quick = 0;
   return count;
@@ -245,13 +245,13 @@ int threads_at_hand(i64 most) {
 namespace {
 
 // Whether the pool ran it: not where another thread is using it, or where one thread is enough.
-bool pooled(int count, i64 pieces, const Pieces& work) {
+bool run_in_pool(int count, i64 pieces, const Pieces& work) {
   if (count <= 1 || pieces <= 1) return false;
   Shared& all = shared();
   std::unique_lock<std::mutex> lock(all.busy, std::try_to_lock);
   if (!lock) return false;
-  if (may_borrow() && !all.forked && all.together()) {
-    all.lose(borrowed(count, pieces, work));
+  if (can_borrow_threads() && !all.forked && all.can_wait()) {
+    all.lose(run_on_torch_threads(count, pieces, work));
     return true;
   }
   if (!all.pool || all.pool->workers() < count - 1) {
@@ -265,12 +265,12 @@ bool pooled(int count, i64 pieces, const Pieces& work) {
 
 }  // namespace
 
-void divided(int count, i64 pieces, const Pieces& work) {
-  if (pooled(count, pieces, work)) return;
+void run_pieces(int count, i64 pieces, const Pieces& work) {
+  if (run_in_pool(count, pieces, work)) return;
   for (i64 piece = 0; piece < pieces; ++piece) work(piece, 0);
 }
 
-void together(int count, const std::function<void(Member&)>& work) {
+void run_team(int count, const std::function<void(Member&)>& work) {
   Team team(count);
   Clock::time_point done{};  // the caller's, who may be offered more than one place
   const auto take_place = [&](i64, int thread) {
@@ -278,12 +278,12 @@ void together(int count, const std::function<void(Member&)>& work) {
     Member me{&team, thread};
     try {
       work(me);
-    } catch (const Excused&) {
+    } catch (const MemberDropped&) {
     }
     if (thread == 0) done = Clock::now();
   };
   Shared& all = shared();
-  if (!all.together() || !pooled(count, count, take_place)) {
+  if (!all.can_wait() || !run_in_pool(count, count, take_place)) {
     Member alone;
     work(alone);
     return;

@@ -94,10 +94,10 @@ def test_inputs_of_another_library():
     array, tensor = np.zeros((3, 4, 2), dtype="float32"), torch.zeros(3, 4, 2)
     cases = [
         (sw.nn.Model(VECTOR), array, r"a torch tensor of .*, got numpy.ndarray; write torch.as_te"),
-        (sw.nn.Model(VECTOR), array.tolist(), r"a torch tensor of .*, got builtins.list"),
-        (light(VECTOR), tensor, r"a NumPy array of .*, got torch.Tensor; write np.asarray\(x\)"),
+        (sw.nn.Model(VECTOR), array.tolist(), r"a torch tensor of .*, got list; write torch.as_te"),
+        (light(VECTOR), tensor, r"a NumPy array of .*, got torch.Tensor; write np.asarray\(x"),
         (light(VECTOR), pd.DataFrame(array[0]), "a NumPy array of .*, got pandas.*DataFrame"),
-        (light(VECTOR), None, "a NumPy array of .*, got builtins.NoneType"),
+        (light(VECTOR), None, "a NumPy array of .*, got None"),
     ]
     for model, wrong, message in cases:
         for call in (model, model.step, model.trace):

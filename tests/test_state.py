@@ -10,34 +10,12 @@ from torch.utils import _pytree
 
 import statewise as sw
 
-H = np.arange(12, dtype=np.float32).reshape(4, 3)
-N = np.array([[1], [2], [3], [4]])
-
-
-def numpy_state():
-    return sw.State({"0.h": H.copy(), "1.n": N.copy()}, np.array([5, 6, 7, 8]))
-
-
-def torch_state():
-    return numpy_state().map(torch.tensor)
-
-
-@pytest.fixture(params=["numpy", "torch"])
-def state(request):
-    return numpy_state() if request.param == "numpy" else torch_state()
-
-
-ARCH = sw.Architecture(sw.Vector(2), [sw.LSTM(3), sw.Dropout(0.3)], sw.Linear(1))
-
-
-@pytest.fixture
-def model():
-    return sw.nn.Model(ARCH)
-
+from .states import ARCH, H, N, in_both, numpy_state, torch_state
 
 # Mapping
 
 
+@in_both
 def test_a_state_is_a_mapping(state):
     assert list(state) == ["0.h", "1.n"]
     assert len(state) == 2
@@ -74,6 +52,10 @@ WRONG = {
         {"0.h": H, "0.c": torch.zeros(4, 3)},
         np.zeros(4, dtype=np.int64),
     ),
+    "either NumPy arrays or torch tensors, not both: '0.h' is a ndarray and its pos": (
+        {"0.h": H},
+        torch.zeros(4, dtype=torch.int64),
+    ),
     "position is not a field: write sw.State.arrays, position.": ({"position": N[:, 0]},),
 }
 
@@ -95,6 +77,7 @@ def test_a_numpy_state_cannot_be_written_to():
         state.position = state.position
 
 
+@in_both
 def test_repr(state):
     text = repr(state)
     assert "State(batch=4, position=[5, 6, 7, 8]" in text
@@ -105,119 +88,10 @@ def test_repr(state):
     assert "bfloat16" in repr(sw.State({"0.h": torch.zeros(1, 1, dtype=torch.bfloat16)}))
 
 
-# Rows
-
-INDICES = {
-    "number": (2, [2]),
-    "numpy number": (np.int32(2), [2]),
-    "negative": (-1, [3]),
-    "list": ([3, 0, 3], [3, 0, 3]),
-    "negative list": ([-1, 0], [3, 0]),
-    "tuple": ((1, 2), [1, 2]),
-    "range": (range(2), [0, 1]),
-    "empty": ([], []),
-    "slice": (slice(1, 3), [1, 2]),
-    "slice step": (slice(None, None, 2), [0, 2]),
-    "slice back": (slice(None, None, -1), [3, 2, 1, 0]),
-    "mask": ([True, False, False, True], [0, 3]),
-    "numpy mask": (np.array([False, True, True, False]), [1, 2]),
-    "numpy": (np.array([2, 1]), [2, 1]),
-    "uint8": (np.array([2, 1, 0], dtype=np.uint8), [2, 1, 0]),
-    "int8": (np.array([-1], dtype=np.int8), [3]),
-    "torch": (torch.tensor([2, 1]), [2, 1]),
-    "torch uint8": (torch.tensor([1, 0, 1], dtype=torch.uint8), [1, 0, 1]),
-    "torch mask": (torch.tensor([True, True, False, False]), [0, 1]),
-}
-
-
-@pytest.mark.parametrize("name", INDICES)
-def test_rows(state, name):
-    index, expected = INDICES[name]
-    chosen = state.rows(index)
-    assert chosen.batch == len(expected)
-    assert chosen.position.tolist() == [5 + row for row in expected]
-    assert chosen["0.h"].tolist() == H[expected].tolist()
-    assert chosen["1.n"].tolist() == N[expected].tolist()
-
-
-@pytest.mark.parametrize(
-    "index",
-    [
-        4,
-        -5,
-        [0, 4],
-        [True, False],
-        1.0,
-        [0.5],
-        "0",
-        None,
-        [[0, 1]],
-        [[0], [1, 2]],
-        True,
-        torch.tensor([True]),
-        np.array([2**64 - 1], dtype=np.uint64) // 2,
-    ],
-)
-def test_rows_that_are_not_there(state, index):
-    with pytest.raises(sw.StateError, match=r"row numbers below 4 or a mask of \(4,\) bool, got"):
-        state.rows(index)
-
-
-def test_cat(state):
-    whole = sw.State.cat([state.rows([1, 0]), state.rows(3), state.rows([])])
-    assert whole == state.rows([1, 0, 3])
-    assert sw.State.cat(part for part in [state]) == state
-    with pytest.raises(sw.StateError, match="at least one state"):
-        sw.State.cat([])
-    with pytest.raises(sw.StateError, match=r"different fields.*\['0.h', '1.n'\] and \['0.h'\]"):
-        sw.State.cat([state, sw.State({"0.h": state["0.h"]})])
-    with pytest.raises(sw.StateError, match="expected a statewise State, got dict"):
-        sw.State.cat([state, dict(state)])
-
-
-def test_where(state):
-    other = state.map(lambda array: array + 10)
-    for mask in (
-        [True, False, False, True],
-        np.array([True, False, False, True]),
-        torch.tensor([True, False, False, True]),
-    ):
-        mixed = state.where(mask, other)
-        assert mixed.position.tolist() == [5, 16, 17, 8]
-        assert mixed.rows([0, 3]) == state.rows([0, 3])
-        assert mixed.rows([1, 2]) == other.rows([1, 2])
-    for mask in ([True], [1, 0, 0, 1], [[True], [False], [False], [True]]):
-        with pytest.raises(sw.StateError, match=r"where takes a mask of \(4,\) bool, got"):
-            state.where(mask, other)
-    with pytest.raises(sw.StateError, match="two states of as many rows, got 4 and 3"):
-        state.where([True] * 4, other.rows([0, 1, 2]))
-
-
-def test_states_that_cannot_stand_in_one():
-    ours, theirs = numpy_state(), torch_state()
-    for join in (lambda a, b: sw.State.cat([a, b]), lambda a, b: a.where([True] * 4, b)):
-        with pytest.raises(sw.StateError, match=r"torch on cpu.* state.to\(...\) or state.numpy\("):
-            join(ours, theirs)
-        with pytest.raises(sw.StateError, match=r"'0.h' is .*float32.* in one and .*float64"):
-            join(ours, ours.to("float64"))
-        first = sw.nn.Model(ARCH).initial_state(4)
-        second = sw.nn.Model(sw.Architecture(sw.Vector(3), ARCH.layers)).initial_state(4)
-        with pytest.raises(sw.StateError, match=r"different architectures: .* and "):
-            join(first, second)
-
-
-def test_states_of_other_weights_are_flagged_when_put_together(model):
-    other = sw.nn.Model(ARCH, seed=1)
-    x = torch.zeros(1, 2, 2)
-    with pytest.warns(sw.WeightsChangedWarning, match="made with different weights") as caught:
-        sw.State.cat([model(x)[1], other(x)[1]])
-    assert caught[0].filename == __file__
-    sw.State.cat([model(x)[1], model(x)[1]])
-
-
 # Values
 
 
+@in_both
 def test_replace(state):
     changed = state.replace({"0.h": state["0.h"] + 1})
     assert changed["0.h"].tolist() == (H + 1).tolist()
@@ -275,6 +149,7 @@ def test_detach_and_clone():
     assert not np.shares_memory(ours.clone()["0.h"], ours["0.h"])
 
 
+@in_both
 def test_equality(state):
     assert state == state.clone()
     assert numpy_state() == torch_state()
@@ -289,7 +164,13 @@ def test_equality(state):
     nan = state.replace({"0.h": state["0.h"] * np.nan})
     assert nan == nan.clone()
     assert nan != state
-    assert not state.allclose(sw.State({"0.h": state["0.h"]}))
+    less = sw.State({"0.h": state["0.h"]}, state.position)
+    assert not state.allclose(less)
+    assert not less.allclose(state)
+    assert not state.rows([0]).allclose(state)
+    assert not state.allclose(state.replace({}, position=state.position + 1), atol=10.0)
+    wide = sw.State({"0.h": state["0.h"][:, :2], "1.n": state["1.n"]}, state.position)
+    assert not state.allclose(wide)
     with pytest.raises(TypeError, match="unhashable"):
         hash(state)
 
@@ -303,7 +184,8 @@ def test_large_integers_are_told_apart():
 
 
 @pytest.mark.parametrize("numpy", [False, True])
-def test_copy_and_pickle(model, numpy):
+def test_copy_and_pickle(numpy):
+    model = sw.nn.Model(ARCH)
     _, state = model(torch.randn(2, 3, 2))
     state = state.numpy() if numpy else state
     assert copy.copy(state) is state
@@ -325,7 +207,8 @@ def test_copy_and_pickle(model, numpy):
         plain["0.h"][0] = 1
 
 
-def test_torch_sees_its_tensors(model):
+def test_torch_sees_its_tensors():
+    model = sw.nn.Model(ARCH)
     _, state = model(torch.randn(2, 3, 2))
     leaves, spec = _pytree.tree_flatten({"s": state})
     assert len(leaves) == 4
@@ -340,6 +223,7 @@ def test_torch_sees_its_tensors(model):
 # Files
 
 
+@in_both
 def test_save_and_load(state, tmp_path):
     path = tmp_path / "s.safetensors"
     state.save(path)
@@ -371,7 +255,8 @@ def test_states_without_rows_or_fields_are_saved_too(tmp_path):
         assert sw.State.load(tmp_path / "s") == state
 
 
-def test_the_origin_is_saved(model, tmp_path):
+def test_the_origin_is_saved(tmp_path):
+    model = sw.nn.Model(ARCH)
     _, state = model(torch.randn(2, 3, 2))
     state.save(tmp_path / "s", extra={"note": "of a winter's day"})
     loaded = sw.State.load(tmp_path / "s")
@@ -379,7 +264,8 @@ def test_the_origin_is_saved(model, tmp_path):
     assert loaded.origin.weights() == model.fingerprint()
 
 
-def test_a_state_that_needs_gradients_is_saved_without_them(model, tmp_path):
+def test_a_state_that_needs_gradients_is_saved_without_them(tmp_path):
+    model = sw.nn.Model(ARCH)
     _, state = model(torch.randn(2, 3, 2))
     assert state["0.h"].requires_grad
     state.save(tmp_path / "s")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+import statewise as sw
 from statewise.timeline import build_timeline
 
 
@@ -50,6 +51,78 @@ def test_positions():
     assert when.position(before).tolist() == [16, 2, 6, 1]
     when = build_timeline(4, 6, reset, [3, 3, 0, 5], np.zeros(()))
     assert when.position(before).tolist() == [13, 1, 10, 15]
+
+
+def test_positions_of_rows_in_their_initial_state():
+    reset = np.zeros((3, 4), dtype=bool)
+    reset[0, 1] = True
+    like = np.zeros(())
+    assert build_timeline(3, 4, None, None, like).position(None).tolist() == [4, 4, 4]
+    assert build_timeline(3, 4, None, [4, 1, 0], like).position(None).tolist() == [4, 1, 0]
+    assert build_timeline(3, 4, reset, None, like).position(None).tolist() == [3, 4, 4]
+    before = np.array([5, 6, 7])
+    assert build_timeline(3, 4, None, None, like).position(before).tolist() == [9, 10, 11]
+    assert build_timeline(3, 4, None, [4, 1, 0], like).position(before).tolist() == [9, 7, 7]
+    for when in (build_timeline(3, 4, None, None, like), build_timeline(3, 4, reset, None, like)):
+        assert when.position(None).dtype == np.int64
+
+
+def test_the_latest_output_of_brief_rows():
+    y = np.arange(12.0, dtype="float32").reshape(3, 4, 1)
+    before = np.full((3, 1), -1.0)
+    latest = build_timeline(3, 4, None, [1, 0, 2], y).latest(y, before)
+    assert latest.tolist() == [[0], [-1], [9]]
+    assert latest.dtype == before.dtype
+    assert build_timeline(3, 4, None, None, y).latest(y, before).dtype == before.dtype
+
+
+def test_masks_on_the_host():
+    reset = np.asfortranarray(np.eye(2, 3, dtype=bool))
+    when = build_timeline(2, 3, reset, [1, 3], np.zeros(()))
+    assert when.reset_steps.tolist() == [[True, False, False], [False, True, False]]
+    assert when.reset_steps.flags.c_contiguous
+    assert when.lengths.tolist() == [1, 3]
+    assert when.lengths.dtype == np.int64
+    plain = build_timeline(2, 3, None, None, np.zeros(()))
+    assert plain.reset_steps is None
+    assert plain.lengths is None
+
+
+def test_calls_without_rows_or_steps():
+    like = np.zeros(())
+    assert cuts(build_timeline(0, 3, np.zeros((0, 3), bool), [], like).segments) == [(0, 3, 0, 0)]
+    none = build_timeline(2, 0, np.zeros((2, 0), bool), [0, 0], like)
+    assert none.segments == []
+    assert none.position(np.array([3, 4])).tolist() == [3, 4]
+    assert none.position(None).tolist() == [0, 0]
+
+
+WRONG = {
+    r"reset must be \(2, 3\) bool, .* got \(3, 2\) bool$": (np.zeros((3, 2), bool), None),
+    r"reset must be \(2, 3\) bool, .* got \(2, 3\) int64; write reset != 0": (
+        np.zeros((2, 3), int),
+        None,
+    ),
+    r"lengths must be \(2,\) whole numbers, .* got \(3,\) int64": (None, [1, 2, 3]),
+    r"lengths must be \(2,\) whole numbers, .* got \(2, 1\) int64": (None, [[1], [2]]),
+    r"lengths must be \(2,\) whole numbers, .* got \(2,\) float64": (None, [1.0, 2.0]),
+    r"lengths must be \(2,\) whole numbers, .* got \(2,\) bool": (None, [True, False]),
+    r"lengths must lie in \[0, 3\], .* got 1 to 4": (None, [4, 1]),
+    r"lengths must lie in \[0, 3\], .* got -1 to 3": (None, [3, -1]),
+    r"lengths must be an array, got \[\[1\], 2\]": (None, [[1], 2]),
+}
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_masks_that_do_not_fit_are_named(message):
+    reset, lengths = WRONG[message]
+    with pytest.raises(sw.InputError, match=message):
+        build_timeline(2, 3, reset, lengths, np.zeros(()))
+
+
+def test_lengths_may_be_of_any_integer_kind():
+    for lengths in (np.array([0, 3], np.uint8), np.array([0, 3], np.int32), torch.tensor([0, 3])):
+        assert build_timeline(2, 3, None, lengths, np.zeros(())).lengths.tolist() == [0, 3]
 
 
 def test_the_latest_output():

@@ -1,5 +1,6 @@
 """Recurrent sequence models whose state you own: state goes in, state comes out."""
 
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from statewise.errors import (
     DataError,
     DataWarning,
     DivergenceError,
+    FigureWarning,
     FileError,
     InputError,
     MissingExtraError,
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
     from statewise.train.fit import fit
     from statewise.train.streams import Streams
 
-__version__ = "0.1.0"
+    __version__: str
 
 _LAZY = {
     "nn": "statewise.nn",
@@ -69,13 +71,23 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use what needs torch, or is not needed by everyone."""
+    """Import on first use what needs torch, or is not needed by everyone; look up the version."""
+    if name == "__version__":
+        return _find_version()
     target = _LAZY.get(name)
     if target is None:
         raise AttributeError(f"module 'statewise' has no attribute {name!r}")
     module, _, attribute = target.partition(":")
     found = import_module(module)
     return getattr(found, attribute) if attribute else found
+
+
+@cache
+def _find_version() -> str:
+    """The version of the installed package; pyproject.toml states it."""
+    from importlib.metadata import version  # slow to import
+
+    return version("statewise")
 
 
 def __dir__() -> list[str]:
@@ -104,6 +116,7 @@ __all__ = [
     "Dropout",
     "Elman",
     "Field",
+    "FigureWarning",
     "FileError",
     "Forecaster",
     "Glorot",

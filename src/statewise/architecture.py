@@ -15,7 +15,7 @@ from statewise.cell import Cell, Transform, declared_fields, declared_parameters
 from statewise.declarations import Field, Parameter, check_positive
 from statewise.errors import ArchitectureError
 from statewise.initializers import Normal, Uniform, Zeros
-from statewise.spec import Spec, check_frozen, decode, describe, encode
+from statewise.spec import Spec, check_frozen, decode, encode, format_spec
 
 FORMAT = 1
 
@@ -206,7 +206,7 @@ class Architecture(Spec):
             parts.append((str(index), cell, f"{before:,} -> {after:,}"))
         if self.outputs is not None:
             parts.append(("outputs", self.outputs, f"{self.widths[-1]:,} -> {self.width:,}"))
-        rows = [(name, describe(part), widths) for name, part, widths in parts]
+        rows = [(name, format_spec(part), widths) for name, part, widths in parts]
         longest = max(len(call) for _, call, _ in rows)
         return "\n".join(f"{name:7}  {call:{longest}}  {widths}" for name, call, widths in rows)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
+import numpy as np
+
 from statewise.declarations import Field, Parameter
 from statewise.errors import CellError
 from statewise.initializers import Initializer
@@ -164,6 +166,25 @@ class Transform(Cell):
 
     `step` remembers what the way back needs and returns it among its intermediates.
     """
+
+    @property
+    def warmup(self) -> int:
+        """How many steps at the start of a series pass before a prediction is brought back as at
+        all later steps; 0 unless a transform says otherwise. Their errors tell nothing of later
+        ones, so a forecaster leaves them out.
+        """
+        return 0
+
+    def fit(self, history: np.ndarray) -> Transform:
+        """This transform with what it learns from a history; itself where it learns nothing.
+
+        What is learned must be initial values of the state. Many series can then share one model,
+        each with values of its own.
+
+        Arguments:
+            history: what enters the transform, (T, inputs).
+        """
+        return self
 
     def inverse(self, y: Array, intermediates: Intermediates) -> Array:
         """Bring a prediction of the next step, (B, T, O), back to the units of the inputs.

@@ -18,7 +18,8 @@ StatewiseWarning
 ├── WeightsChangedWarning  a state goes on under other weights than it was made with
 ├── ConversionWarning      a model was carried over, with a part left out that only training uses
 ├── DataWarning            a series was read, with a part of it left out or altered
-└── SequenceCutWarning     sequences are cut into pieces, and no state is carried over the cuts
+├── SequenceCutWarning     sequences are cut into pieces, and no state is carried over the cuts
+└── FigureWarning          a picture was drawn, with characters that no font has
 """
 
 from __future__ import annotations
@@ -107,3 +108,7 @@ class DataWarning(StatewiseWarning):
 
 class SequenceCutWarning(StatewiseWarning):
     """Sequences are cut into pieces, and no state is carried over the cuts."""
+
+
+class FigureWarning(StatewiseWarning):
+    """A picture was drawn, with characters that no installed font has."""

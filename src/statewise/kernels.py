@@ -1,98 +1,86 @@
-"""The door to the native kernels, `statewise._native`.
+"""Interface to `_native`, the native kernels.
 
-Everything here works without them: `available` is then False and `layer` and `program` give None,
-so that whoever asks runs the reference equations.
+Everything here works without them: `is_available` is then False and `pack_layer` and `pack_program`
+give None, so that the caller runs the reference equations.
 """
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from statewise.architecture import Architecture, Tokens
 from statewise.cell import Cell
-from statewise.cells import GRU, LSTM, Dropout, Elman, LayerNorm, Residual
+from statewise.cells import Dropout, LayerNorm, Residual
 from statewise.types import Array, Intermediates, Parameters
 
+try:
+    import statewise._native as native
 
-@cache
-def _loaded() -> tuple[Any, str | None]:
-    """The native module, or None and why it is missing."""
-    try:
-        return import_module("statewise._native"), None
-    except ImportError as error:
-        return None, str(error)
+    _missing: str | None = None
+except ImportError as error:
+    native, _missing = None, str(error)  # type: ignore[assignment]
 
 
-def native() -> Any:
-    """The native module, or None."""
-    return _loaded()[0]
+def is_available() -> bool:
+    """Whether the native kernels were built and run here; only then `native` is a module."""
+    return _missing is None
 
 
-def available() -> bool:
-    """Whether the native kernels were built and run here."""
-    return native() is not None
-
-
-def isas() -> list[str]:
+def list_isas() -> list[str]:
     """The instruction sets that this machine runs, slowest first; none without kernels."""
-    return list(native().isas()) if available() else []
+    return native.list_isas() if is_available() else []
 
 
-def isa() -> str | None:
+def get_isa() -> str | None:
     """The instruction set in use: the best, or what the environment variable STATEWISE_ISA named
     when the kernels were loaded.
     """
-    return str(native().isa()) if available() else None
+    return native.get_isa() if is_available() else None
 
 
-def select(name: str) -> None:
-    """Use another of `isas` for the models loaded from now on."""
-    if available():
-        native().select(name)
+def select_isa(name: str) -> None:
+    """Use another of `list_isas` for the models loaded from now on."""
+    if is_available():
+        native.select_isa(name)
 
 
-def threads() -> int:
+def get_threads() -> int:
     """How many threads a call may use; 1 without kernels."""
-    return int(native().threads()) if available() else 1
+    return native.get_threads() if is_available() else 1
 
 
 def set_threads(count: int) -> None:
     """Let a call use this many threads, 0 for the default: one for each core, 8 at most."""
-    if available():
-        native().set_threads(count)
+    if is_available():
+        native.set_threads(count)
 
 
-def report() -> dict[str, Any]:
+def describe() -> dict[str, Any]:
     """What runs here: whether there are kernels, and if so which, on how many threads."""
-    found, reason = _loaded()
     return {
-        "available": found is not None,
-        "reason": reason,
-        "isa": isa(),
-        "isas": isas(),
-        "width": int(found.width()) if found is not None else None,
-        "threads": threads(),
+        "available": is_available(),
+        "reason": _missing,
+        "isa": get_isa(),
+        "isas": list_isas(),
+        "width": native.get_vector_width() if is_available() else None,
+        "threads": get_threads(),
         "machine": platform.machine(),
     }
 
 
-def kernel(cell: Cell) -> str | None:
+def kernel_name(cell: Cell) -> str | None:
     """The name of the kernel that runs this cell with its options, or None."""
     return cell.native_kernel if cell.declares("native_kernel") else None
 
 
-_SAVED = {LSTM: {"i": 0, "f": 1, "g": 2, "o": 3}, GRU: {"r": 1, "z": 2, "n": 0}, Elman: {"a": 0}}
-"""Which slot of a row of gates holds what a cell shows."""
-
-
-def intermediates(cell: Cell, y: Array, gates: Array, cells: Array | None = None) -> Intermediates:
-    """What a cell shows of a run, from what the run saved for backward: views of it.
+def view_intermediates(
+    cell: Cell, y: Array, gates: Array, cells: Array | None = None
+) -> Intermediates:
+    """A cell's intermediates, as views of what a run saved for backward.
 
     Arguments:
         cell: one that has a kernel.
@@ -102,20 +90,18 @@ def intermediates(cell: Cell, y: Array, gates: Array, cells: Array | None = None
     Returns:
         name -> (B, T, units), undefined where padded.
     """
+    layout = native.cell_layout(_kernel_name(cell))
     rows, steps, units = y.shape
-    slots = 1 if type(cell) is Elman else 4
-    saved = gates.reshape((steps, rows, slots, gates.shape[2] // slots)).swapaxes(0, 1)
-    views = {name: saved[:, :, slot, :units] for name, slot in _SAVED[type(cell)].items()}
+    width = gates.shape[2] // layout.slot_count
+    slots = gates.reshape((steps, rows, layout.slot_count, width)).swapaxes(0, 1)
+    views = {name: slots[:, :, slot, :units] for name, slot in layout.gate_slots.items()}
     return {**views, "h": y} if cells is None else {**views, "c": cells.swapaxes(0, 1), "h": y}
 
 
-def stride(name: str, units: int) -> int:
-    """Floats that a layer keeps for backward for one row and step, besides c."""
-    return int(native().stride(name, units))
-
-
-def layer(cell: Cell, p: Parameters, *, bf16: bool = False, backward: bool = False) -> Any:
-    """One layer's weights packed for its kernels, or None where it has none.
+def pack_layer(
+    cell: Cell, p: Parameters, *, bf16: bool = False, backward: bool = False
+) -> native.Layer | None:
+    """Pack one layer's weights for its kernels; None where it has none.
 
     Arguments:
         cell: the layer.
@@ -123,25 +109,38 @@ def layer(cell: Cell, p: Parameters, *, bf16: bool = False, backward: bool = Fal
         bf16: keep the weights in bfloat16.
         backward: pack what gradients need instead of what a forward run needs.
     """
-    name = kernel(cell)
-    if name is None or not available() or not _float32(p):
+    name = kernel_name(cell)
+    if name is None or not is_available() or not _is_float32(p):
         return None
-    weights = {key: _plain(p[key]) for key in ("W", "R", "b")}
-    m = _plain(p["m"]) if "m" in p else None
-    units = weights["R"].shape[1]
-    return native().Layer(
-        name, weights["W"].shape[1], units, **weights, m=m, half=bf16, backward=backward
-    )
+    return pack_weights(name, **_layer_weights(name, p), bf16=bf16, backward=backward)
 
 
-def program(
+def pack_weights(
+    name: str,
+    W: np.ndarray,
+    R: np.ndarray,
+    b: np.ndarray,
+    m: np.ndarray | None = None,
+    p: np.ndarray | None = None,
+    **options: Any,
+) -> native.Layer:
+    """Pack plain float32 weights for a kernel by name, see `_native.Layer` for the options."""
+    return native.Layer(name, W.shape[1], R.shape[1], W, R, b, m, p, **options)
+
+
+def gates_width(name: str, units: int) -> int:
+    """Floats that a run of a kernel saves for one row and step, besides c."""
+    return native.gates_width(name, units)
+
+
+def pack_program(
     architecture: Architecture,
     cells: Sequence[Cell],
     params: Mapping[str, Parameters],
     *,
     bf16: bool = False,
-) -> Any:
-    """A whole model packed for its kernels, or None where a part of it has none.
+) -> native.Program | None:
+    """Pack a whole model for its kernels; None where a part of it has none.
 
     Arguments:
         architecture: the model's.
@@ -149,41 +148,56 @@ def program(
         params: float32 NumPy arrays by name, by layer.
         bf16: keep the weights of recurrent layers and of the output in bfloat16.
     """
-    if not available() or not all(_float32(p) for p in params.values()):
+    if not is_available() or not all(_is_float32(p) for p in params.values()):
         return None
-    bare = [_unwrapped(cell) for cell in cells]
-    if any(kernel(cell) is None and type(cell) not in (LayerNorm, Dropout) for cell, _ in bare):
+    bare = [_unwrap(cell) for cell in cells]
+    if any(
+        kernel_name(cell) is None and type(cell) not in (LayerNorm, Dropout) for cell, _ in bare
+    ):
         return None
     outputs = architecture.outputs
     if outputs is not None and outputs.inverse:
         return None
-    made = native().Program(architecture.widths[0])
+    program = native.Program(architecture.widths[0])
     if isinstance(architecture.inputs, Tokens):
-        made.set_embedding(_plain(params["inputs"]["E"]))
+        program.set_embedding(_as_plain(params["inputs"]["E"]))
     for index, (cell, residuals) in enumerate(bare):
-        _add(made, index, cell, residuals, params[str(index)], bf16)
+        _add_layer(program, index, cell, residuals, params[str(index)], bf16)
     if outputs is not None:
-        made.set_linear(_plain(params["outputs"]["W"]), _plain(params["outputs"]["b"]), bf16)
+        W, b = (_as_plain(params["outputs"][name]) for name in "Wb")
+        program.set_linear(W, b, bf16)
         if outputs.remember:
-            made.add_output("outputs.y")
-    return made
+            program.add_output("outputs.y")
+    return program
 
 
-def _add(made: Any, index: int, cell: Cell, residuals: int, p: Parameters, bf16: bool) -> None:
+def _add_layer(
+    program: native.Program, index: int, cell: Cell, residuals: int, p: Parameters, bf16: bool
+) -> None:
     if isinstance(cell, Dropout):
-        made.add_identity(residuals)
-        made.add_carried(f"{index}.noise")
+        program.add_identity(residuals)
+        program.add_carried(f"{index}.noise")
     elif isinstance(cell, LayerNorm):
-        made.add_norm(_plain(p["scale"]), _plain(p["shift"]), cell.epsilon, residuals)
+        program.add_norm(_as_plain(p["scale"]), _as_plain(p["shift"]), cell.epsilon, residuals)
     else:
-        name = kernel(cell)
-        h, c = f"{index}.h", f"{index}.c" if name == "lstm" else None
-        weights = [_plain(p[key]) for key in ("W", "R", "b")]
-        m = _plain(p["m"]) if "m" in p else None
-        made.add_layer(name, weights[1].shape[1], *weights, m, residuals, bf16, h, c)
+        name = _kernel_name(cell)
+        c = f"{index}.c" if native.cell_layout(name).has_c else None
+        weights = _layer_weights(name, p)
+        units = weights["R"].shape[1]
+        program.add_layer(name, units, residuals, bf16, f"{index}.h", c, **weights)
 
 
-def _unwrapped(cell: Cell) -> tuple[Cell, int]:
+def _kernel_name(cell: Cell) -> str:
+    name = kernel_name(cell)
+    assert name is not None, cell
+    return name
+
+
+def _layer_weights(name: str, p: Parameters) -> dict[str, Any]:
+    return {letter: _as_plain(p[letter]) for letter in native.cell_layout(name).parameters}
+
+
+def _unwrap(cell: Cell) -> tuple[Cell, int]:
     """The cell inside residual connections, and how many of them there are."""
     residuals = 0
     while type(cell) is Residual:
@@ -191,10 +205,10 @@ def _unwrapped(cell: Cell) -> tuple[Cell, int]:
     return cell, residuals
 
 
-def _float32(p: Parameters) -> bool:
+def _is_float32(p: Parameters) -> bool:
     return all(isinstance(v, np.ndarray) and v.dtype == np.float32 for v in p.values())
 
 
-def _plain(array: np.ndarray) -> np.ndarray:
+def _as_plain(array: np.ndarray) -> np.ndarray:
     """Contiguous, aligned and in the machine's byte order."""
     return np.require(array, dtype=np.float32, requirements=["C", "A"])

@@ -113,11 +113,14 @@ class ModelBase:
 
 
 @contextmanager
-def joined_calls() -> Iterator[None]:
+def joined_calls(run: object | None = None) -> Iterator[None]:
     """Within the block, the calls of a model are one run: who counts steps goes on counting. In a
     block inside a block the outer one counts.
+
+    Arguments:
+        run: stands for the run; blocks with the same one go on counting.
     """
-    token = _JOINED.set(_JOINED.get() or object())
+    token = _JOINED.set(_JOINED.get() or run or object())
     try:
         yield
     finally:

@@ -9,6 +9,7 @@ the fingerprint, of older architectures as it was.
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
@@ -34,20 +35,24 @@ def kind(cls: type) -> str:
     return cls.__qualname__ if own else f"{cls.__module__}:{cls.__qualname__}"
 
 
-def describe(value: Any) -> str:
-    """Write a spec as the call that makes it, without the options that have their defaults."""
-    if isinstance(value, (tuple, list)):
-        return f"({', '.join(map(describe, value))}{',' * (len(value) == 1)})"
-    if not isinstance(value, Spec):
-        return repr(value)
+def format_spec(part: Any) -> str:
+    """A part of an architecture as Python writes it, without the options at their defaults:
+    ``LSTM(64, projection=16)``.
+    """
+    if isinstance(part, (tuple, list)):
+        return f"({', '.join(map(format_spec, part))}{',' * (len(part) == 1)})"
+    if not isinstance(part, Spec):
+        return json.dumps(part, ensure_ascii=False) if isinstance(part, str) else repr(part)
     options = []
-    for field in dataclasses.fields(value):  # type: ignore[arg-type]
-        item = getattr(value, field.name)
-        if field.default is dataclasses.MISSING:
-            options.append(describe(item))
-        elif item != field.default:
-            options.append(f"{field.name}={describe(item)}")
-    return f"{type(value).__name__}({', '.join(options)})"
+    for field in dataclasses.fields(part):  # type: ignore[arg-type]
+        value, default = getattr(part, field.name), field.default
+        if field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
+        if default is dataclasses.MISSING:
+            options.append(format_spec(value))
+        elif value != default:
+            options.append(f"{field.name}={format_spec(value)}")
+    return type(part).__name__ + (f"({', '.join(options)})" if options else "")
 
 
 def encode(value: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from inspect import Parameter, signature
+from inspect import signature
 from typing import Any
 
 from array_api_compat import is_array_api_obj
@@ -50,15 +50,13 @@ def takes_capture(cell: Cell, method: str = "step") -> bool:
     """Whether a cell passes the values inside its step through `capture`, so that they can be
     changed.
     """
-    return _has_capture(getattr(type(cell), method))
+    kind: Any = type(cell)  # mypy: a metaclass may not hash
+    return _has_capture(kind, method)
 
 
 @cache
-def _has_capture(function: Callable[..., Any]) -> bool:
-    found = list(signature(function).parameters.values())
-    if any(one.kind is Parameter.VAR_POSITIONAL for one in found):
-        return False
-    return "capture" in [one.name for one in found]
+def _has_capture(kind: type[Cell], method: str) -> bool:
+    return "capture" in signature(getattr(kind, method)).parameters
 
 
 def _call(
@@ -71,8 +69,7 @@ def _call(
     """Call `step` or `scan`; what it returns as intermediates is taken down too."""
     captures = takes_capture(cell, method)
     returned: Any = function(*given, capture=capture) if captures else function(*given)
-    counts = (2, 3) if captures else (3,)
-    if not isinstance(returned, tuple) or len(returned) not in counts:
+    if not isinstance(returned, tuple) or len(returned) not in ((2, 3) if captures else (3,)):
         came = f"{len(returned)} values" if isinstance(returned, tuple) else type(returned).__name__
         expected = (
             "two things, the output and the new state"

@@ -112,7 +112,7 @@ def test_gru(reset):
 def test_what_is_seen_is_what_the_equations_say():
     model, _, start, x = prepared(LSTMS["peepholes "])
     _, _, seen = model.trace(x, sw.State(start))
-    assert list(seen) == ["0.i", "0.f", "0.g", "0.o", "0.c", "0.h"]
+    assert set(seen) == {f"0.{name}" for name in "ifgoch"}
     before = np.concatenate([start["0.c"][:, None], seen["0.c"][:, :-1]], axis=1)
     c = seen["0.f"] * before + seen["0.i"] * seen["0.g"]
     np.testing.assert_allclose(seen["0.c"], c, rtol=1e-12)
@@ -139,4 +139,4 @@ SEEN = {
 def test_names_of_what_is_seen(names):
     arch = sw.Architecture(sw.Vector(INPUTS), [SEEN[names]], sw.Linear(1))
     _, _, seen = sw.runtime.Model(arch, arch.draw(0)).trace(np.zeros((1, 2, INPUTS)))
-    assert list(seen) == [f"0.{name}" for name in names.split()]
+    assert set(seen) == {f"0.{name}" for name in names.split()}

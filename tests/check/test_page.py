@@ -6,7 +6,7 @@ import sys
 import torch
 
 from statewise import check
-from statewise.check.page import page
+from statewise.check.page import render_page
 from tests.browser import complaints
 
 SUITE = """
@@ -23,7 +23,7 @@ def test_not_met(assert_state_facts):
 def test_a_browser_shows_every_row(browser, tmp_path):
     report = check.run(torch.nn.LSTM(3, 4, 2), target="<b>mine</b>", expect="reset")
     path = tmp_path / "page.html"
-    path.write_text(page([report]))
+    path.write_text(render_page([report]))
     browser.get(path.as_uri())
     assert browser.find_element("tag name", "h1").text == "<b>mine</b>"
     assert len(browser.find_elements("css selector", "tbody tr")) == len(report.rows)

@@ -47,6 +47,50 @@ def test_a_state_file_goes_on(trained, tmp_path):
     assert json.loads(shown.stdout)["positions"] == [23]
 
 
+@pytest.mark.parametrize("more", [[], ["--branches", 3], ["--top-k", 5]])
+@pytest.mark.parametrize("second", [["--seed", 1], []])
+def test_a_seeded_text_in_two_calls_is_the_text_of_one(trained, tmp_path, more, second):
+    words = ["text", "generate", trained, "--temperature", 3, *more]
+    kept = [*words, "--state", tmp_path / "s.safetensors", "--length", 50]
+    whole = call(*words, "--prompt", "one", "--seed", 1, "--length", 100).stdout
+    first = call(*kept, "--prompt", "one", "--seed", 1).stdout
+    rest = call(*kept, *second).stdout
+
+    def texts(shown):
+        return re.sub("--- branch .\n", "\0", shown).strip("\0").split("\n\0")
+
+    joined = [a.removesuffix("\n") + b for a, b in zip(texts(first), texts(rest), strict=True)]
+    assert joined == texts(whole)
+
+
+def test_another_seed_draws_anew_from_the_same_state(trained, tmp_path):
+    path = tmp_path / "s.safetensors"
+    words = ["text", "generate", trained, "--temperature", 3, "--length", 50, "--state", path]
+    call(*words, "--seed", 1)
+    state, model = sw.State.load(path), sw.TextModel.load(trained)
+    other = call(*words, "--seed", 2).stdout.removesuffix("\n")
+    assert other == model.generate(length=50, temperature=3, seed=2, state=state)
+
+
+def test_a_state_without_a_place_of_draws_is_gone_on_from(trained, tmp_path):
+    path, model = tmp_path / "s.safetensors", sw.TextModel.load(trained)
+    state = model.read("one")
+    state.save(path)
+    done = call("text", "generate", trained, "--state", path, "--seed", 3, "--length", 20)
+    assert done.stdout == model.generate(length=20, seed=3, state=state) + "\n"
+
+
+def test_stop_strings_end_the_text(trained, tmp_path):
+    words = ["text", "generate", trained, "--prompt", "one", "--seed", 1, "--length", 200]
+    whole = call(*words).stdout.removesuffix("\n")
+    a, b = whole[60:62], whole[80:90]
+    kept = ["--state", tmp_path / "s.safetensors", "--stats"]
+    done = call(*words, "--stop", b, "--stop", a, *kept)
+    expected = min((whole[: whole.index(stop, 3)] for stop in (a, b)), key=len)
+    assert done.stdout == expected + "\n"
+    assert sw.State.load(kept[1]).position.tolist() == [len(expected)]
+
+
 def test_branches_are_shown_one_after_the_other(trained):
     done = call("text", "generate", trained, "--branches", 3, "--length", 9, "--prompt", "on")
     assert done.stdout.count("--- branch") == 3
@@ -68,6 +112,58 @@ def test_score_prints_bits(trained):
     bits, path = done.stdout.split()
     assert 0 < float(bits) < 6
     assert path.endswith("rhyme.txt")
+
+
+def test_score_shows_every_character(trained):
+    rhyme, model = trained.parent / "rhyme.txt", sw.TextModel.load(trained)
+    bits = model.score_characters(RHYME * 40)
+    lines = call("text", "score", trained, rhyme, "--each").stdout.splitlines()
+    assert lines[0].split()[0] == f"{model.score(RHYME * 40):.4f}"
+    assert lines[1:3] == ["       -  'o'", f"{bits[1]:8.3f}  'n'"]
+    assert len(lines) == 1 + len(RHYME) * 40
+    [score] = json.loads(call("text", "score", trained, rhyme, "--each", "--json").stdout)
+    assert score["path"] == str(rhyme)
+    assert score["bits"] == model.score(RHYME * 40)
+    assert score["characters"][0] == {"character": "o", "bits": None}
+    assert [one["bits"] for one in score["characters"][1:]] == bits[1:].tolist()
+    assert "characters" not in json.loads(call("text", "score", trained, rhyme, "--json").stdout)[0]
+
+
+def test_score_takes_what_was_learned_in_any_form(tmp_path):
+    """Held-out and rare characters, decomposed ones, line ends of any system."""
+    corpus = (RHYME * 20 + "caf\u00e9 \N{GRINNING FACE}").replace("\n", "\r\n")
+    (tmp_path / "a.txt").write_bytes(corpus.encode())
+    (tmp_path / "b.txt").write_text(corpus.replace("\u00e9", "e\u0301"), newline="")
+    for rare in (0, 2000):
+        done = call(
+            "text",
+            "train",
+            tmp_path / "a.txt",
+            "--out",
+            tmp_path / "run",
+            "--epochs",
+            1,
+            "--rare",
+            rare,
+            *SMALL,
+        )
+        assert done.returncode == 0, done.stderr
+        shown = call("text", "score", tmp_path / "run", tmp_path / "a.txt", tmp_path / "b.txt")
+        assert shown.returncode == 0, shown.stderr
+        assert len({line.split()[0] for line in shown.stdout.splitlines()}) == 1
+
+
+def test_score_names_the_file_that_it_refuses(trained, tmp_path):
+    for name, text in {"ok": "one two", "empty": "", "one": "o", "other": "Zebra"}.items():
+        (tmp_path / f"{name}.txt").write_text(text)
+    for name, message in {
+        "empty": "empty.txt: a score needs a text of at least 2 characters, got ''",
+        "one": "one.txt: a score needs a text of at least 2 characters, got 'o'",
+        "other": "other.txt: the vocabulary lacks 'Z' (U+005A)",
+    }.items():
+        done = call("text", "score", trained, "ok.txt", f"{name}.txt", cwd=tmp_path)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert message in done.stderr
 
 
 @pytest.mark.parametrize(

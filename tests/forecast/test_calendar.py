@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 import statewise as sw
-from statewise.forecast.calendar import Calendar, show
+from statewise.forecast.calendar import Calendar, format_time
 
 REGULAR = {
     "hour": pd.date_range("2024-02-28", periods=40, freq="h"),
@@ -28,8 +28,8 @@ def test_a_regular_series_is_recognised_and_continued(name: str) -> None:
     times = times.astype("datetime64[us]") if times.dtype.kind == "M" else times
     calendar = Calendar.infer(times[:-3])
     assert str(calendar) == name.strip()
-    assert not calendar.missing(times).any()
-    np.testing.assert_array_equal(calendar.after(times[-4], 3), times[-3:])
+    assert not calendar.count_missing(times).any()
+    np.testing.assert_array_equal(calendar.next_times(times[-4], 3), times[-3:])
 
 
 @pytest.mark.parametrize("name", REGULAR)
@@ -37,13 +37,13 @@ def test_left_out_times_are_counted(name: str) -> None:
     times = np.asarray(REGULAR[name])
     times = times.astype("datetime64[us]") if times.dtype.kind == "M" else times
     calendar = Calendar.infer(times)
-    np.testing.assert_array_equal(calendar.missing(times[[0, 1, 4, 5]]), [0, 2, 0])
+    np.testing.assert_array_equal(calendar.count_missing(times[[0, 1, 4, 5]]), [0, 2, 0])
 
 
 def test_times_beside_the_calendar_are_named() -> None:
     times = np.array(["2024-01-01", "2024-01-02", "2024-01-03T07:00"], "datetime64[us]")
     with pytest.raises(sw.DataError, match=r"2024-01-03T07.* follows 2024-01-02"):
-        Calendar("second", 86400 * 10**6).missing(times)
+        Calendar("second", 86400 * 10**6).count_missing(times)
 
 
 def test_one_time_has_no_distance() -> None:
@@ -52,5 +52,5 @@ def test_one_time_has_no_distance() -> None:
 
 
 def test_times_are_shown_without_their_zeros() -> None:
-    assert show(np.datetime64("2024-05-01T00:00:00", "us")) == "2024-05-01"
-    assert show(np.int64(7)) == "7"
+    assert format_time(np.datetime64("2024-05-01T00:00:00", "us")) == "2024-05-01"
+    assert format_time(np.int64(7)) == "7"

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 import statewise as sw
-from statewise.forecast.walk import consume
+from statewise.forecast.rollout import consume
 
 
 def fresh(fitted: sw.Forecaster, tmp_path: Path) -> sw.Forecaster:
@@ -103,7 +103,7 @@ def test_a_refused_update_changes_nothing(fitted, panel, tmp_path) -> None:
     for bad, message in (
         (good.assign(unique_id=good.unique_id.replace("c", "z")), "no series 'z'"),
         (panel, "already been read up to"),
-        (good[good.ds > good.ds.min()], "times missing"),
+        (good[good.ds > good.ds.min()], "1 missing time "),
         (good.assign(y=np.nan), "NaN or infinite"),
         (good.iloc[:0], "no rows"),
         (good.assign(ds=range(len(good))), "times like"),
@@ -254,12 +254,12 @@ def test_series_that_cannot_be_learned_from(shampoo, change, message) -> None:
 
 def test_options_out_of_range(fitted) -> None:
     for call, message in (
-        (lambda: fitted.predict(0), "horizon must be a whole number of at least 1 step, got 0"),
+        (lambda: fitted.predict(0), "h must be a whole number of at least 1, got 0"),
         (lambda: fitted.predict(1.5), "got 1.5"),
         (lambda: fitted.predict(1, level=[100]), "between 0 and 100, got 100"),
         (lambda: fitted.cross_validation(1, 0), "n_windows must be"),
         (lambda: fitted.cross_validation(60, 1), "leave"),
-        (lambda: sw.Forecaster(season=1), "at least 2 steps"),
+        (lambda: sw.Forecaster(season=1), "season must be a whole number of at least 2, got 1"),
         (lambda: sw.Forecaster(calibration=-1), "calibration"),
     ):
         with pytest.raises(sw.DataError, match=message):

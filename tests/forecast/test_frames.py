@@ -52,11 +52,14 @@ BAD = {
     "no such month": (DAYS.assign(ds=[f"2024-13-0{i}" for i in range(1, 7)]), "2024-13-01"),
     "text values": (DAYS.assign(y="a"), "values in 'y' are String, expected numbers"),
     "duplicate": (DAYS.iloc[[0, 1, 1, 2]], "2024-01-02 more than once"),
-    "gap": (DAYS.iloc[[0, 1, 2, 5]], "2 times missing .one every day., the first after 2024-01-03"),
-    "nan": (DAYS.assign(y=[1, np.nan, 3, 4, 5, 6]), "1 values .* the first nan at 2024-01-02"),
+    "gap": (DAYS.iloc[[0, 1, 2, 5]], "2 missing times .one every day., the first after 2024-01-03"),
+    "nan": (
+        DAYS.assign(y=[1, np.nan, 3, 4, 5, 6]),
+        "1 value that is .* first nan at 2024-01-02",
+    ),
     "infinite": (DAYS.assign(y=[1, 2, -np.inf, 4, 5, 6]), "the first -inf at 2024-01-03"),
-    "no time": (DAYS.assign(ds=[pd.NaT, *DAYS.ds[1:]]), "1 times in column 'ds' are missing"),
-    "no name": (DAYS.assign(unique_id=[None, *"aaaaa"]), "1 rows have no id"),
+    "no time": (DAYS.assign(ds=[pd.NaT, *DAYS.ds[1:]]), "1 row has no time in column 'ds'"),
+    "no name": (DAYS.assign(unique_id=[None, *"aaaaa"]), "1 row has no id"),
     "zone": (DAYS.assign(ds=DAYS.ds.dt.tz_localize("UTC")), "time zone UTC"),
     "irregular": (DAYS.assign(ds=[0, 2, 4, 7, 8, 10]), "7 follows 4"),
 }
@@ -71,14 +74,14 @@ def test_bad_frames_say_what_came_and_what_to_do(name: str) -> None:
 
 def test_skipping_leaves_out_what_is_missing() -> None:
     frame = DAYS.assign(y=[1, np.nan, 3, 4, 5, 6]).drop(index=3)
-    with pytest.warns(sw.DataWarning, match="1 values"):
+    with pytest.warns(sw.DataWarning, match="skipped 1 value that is NaN"):
         (one,) = read(frame, Columns(), "skip").series
     np.testing.assert_array_equal(one.values, [1, 3, 5, 6])
 
 
 def test_interpolating_draws_straight_lines() -> None:
     frame = DAYS.assign(y=[np.nan, 2, np.nan, 4, 5, 8]).drop(index=4)
-    with pytest.warns(sw.DataWarning, match="2 steps are interpolated"):
+    with pytest.warns(sw.DataWarning, match="interpolated 2 steps"):
         (one,) = read(frame, Columns(), "interpolate").series
     np.testing.assert_allclose(one.values, [2, 3, 4, 6, 8])
     np.testing.assert_array_equal(one.times, DAYS.ds.to_numpy()[1:].astype("datetime64[us]"))

@@ -3,8 +3,8 @@ import pytest
 
 import statewise as sw
 from statewise.forecast import compare_state_policies
-from statewise.forecast.prepared import cells_reset
-from statewise.forecast.walk import consume
+from statewise.forecast.core import reset_core_state
+from statewise.forecast.rollout import consume
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +50,11 @@ def test_policies_do_what_they_say(comparison, panel) -> None:
             seeded, _ = consume(model, [known], start)
             _, before = consume(model, [known[:-1]], start)
             _, earlier = consume(model, [known[:-4]], start)
-            reset, _ = consume(model, [known[-1:]], cells_reset(model.architecture, before, start))
+            reset, _ = consume(
+                model, [known[-1:]], reset_core_state(model.architecture, before, start)
+            )
             window, _ = consume(
-                model, [known[-4:]], cells_reset(model.architecture, earlier, start)
+                model, [known[-4:]], reset_core_state(model.architecture, earlier, start)
             )
             for policy, slow in (("reset", reset), ("window", window), ("seed", seeded)):
                 mine = comparison.forecasts[policy][0, row, origin]

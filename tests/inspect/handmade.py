@@ -1,7 +1,7 @@
 """Models of text built by hand, in which the unit that does the work is known.
 
 In each of them unit `WORKER` does it. Unit `DECOY` computes the same and is read by nothing. A
-text that a model has written itself is one that nothing foretells better, so that whatever changes
+text that a model has written itself is one that nothing predicts better, so that whatever changes
 a unit that counts makes the model worse.
 """
 
@@ -18,7 +18,7 @@ def _model(cell, letters, features):
     """A text model whose letters have these features, and its arrays, zero and yet to be filled."""
     text = sw.TextModel([cell], width=len(features) + 1)
     text.vocabulary = sw.text.Vocabulary("char", letters)
-    arch = text._architecture(len(letters))
+    arch = text.build_architecture(len(letters))
     arrays = {name: np.zeros(p.shape, np.float32) for name, p in arch.parameters.items()}
     for column, own in enumerate(features):
         for letter in own:
@@ -28,7 +28,7 @@ def _model(cell, letters, features):
 
 
 def _filled(text, arrays):
-    text.model = sw.runtime.Model(text._architecture(len(text.vocabulary)), arrays)
+    text.model = sw.runtime.Model(text.build_architecture(len(text.vocabulary)), arrays)
     return text
 
 
@@ -123,7 +123,7 @@ def held(text):
     return np.array(found)
 
 
-def written(model, length=600, seed=0):
+def written(model, length=600, seed=9):
     """A text of the model's own, with one of its letters before it."""
     first = {"(": ".", "A": "A"}.get(model.vocabulary.characters[0], "a")
     return first + model.generate(first, length, seed=seed)

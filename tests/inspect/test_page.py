@@ -22,9 +22,10 @@ from tests.conformance.zoo import weights
 
 import statewise as sw
 from statewise import inspect
-from statewise.inspect.losses import next_loss
-from statewise.inspect.page import html, module, payload
-from statewise.inspect.page.packing import packed, unpacked
+from statewise.inspect.losses import get_next_loss
+from statewise.inspect.page import build_payload, read_module, render_page
+from statewise.inspect.page.packing import pack, unpack
+from statewise.spec import format_spec
 
 MARKUP = "</script><img src=x onerror=\"document.title='taken'\"><!--\u2028"
 LETTERS = sorted(set("abcdef \n\t'=()" + MARKUP))
@@ -81,8 +82,8 @@ FINITE = st.floats(-1e12, 1e12, allow_subnormal=False)
 
 @given(arrays.arrays(np.float64, arrays.array_shapes(min_dims=2, max_dims=2), elements=FINITE))
 def test_numbers_are_close_to_what_was_packed(values: np.ndarray) -> None:
-    parts = packed(values)
-    found = unpacked(json.loads(json.dumps(parts)))
+    parts = pack(values)
+    found = unpack(json.loads(json.dumps(parts)))
     largest = np.abs(values).max()
     np.testing.assert_allclose(found, values, rtol=1e-3, atol=1e-11 * largest)
     assert np.abs(found - values).max() <= 1e-3 * (np.ptp(values) or largest)
@@ -90,51 +91,65 @@ def test_numbers_are_close_to_what_was_packed(values: np.ndarray) -> None:
 
 def test_a_number_has_two_bytes_unless_that_is_too_few() -> None:
     values = RNG.normal(size=(3, 200))
-    assert packed(values)["type"] == "f2"
-    assert packed(np.exp(20 * values))["type"] == "f4"
-    assert packed(1e9 + values)["type"] == "f8"
+    assert pack(values)["type"] == "f2"
+    assert pack(np.exp(20 * values))["type"] == "f4"
+    assert pack(1e9 + values)["type"] == "f8"
     strange = np.array([[np.nan, np.inf, -np.inf, 0.5, 0.0]])
-    np.testing.assert_array_equal(unpacked(packed(strange)), strange)
-    np.testing.assert_array_equal(unpacked(packed(np.zeros((2, 3)))), np.zeros((2, 3)))
-    assert len(json.dumps(packed(np.tanh(values.astype(np.float32))))) < 2 * 4 / 3 * values.size
+    np.testing.assert_array_equal(unpack(pack(strange)), strange)
+    np.testing.assert_array_equal(unpack(pack(np.zeros((2, 3)))), np.zeros((2, 3)))
+    assert len(json.dumps(pack(np.tanh(values.astype(np.float32))))) < 2 * 4 / 3 * values.size
 
 
 def test_the_payload_is_the_trace(trace: inspect.Trace) -> None:
-    found = payload(trace, cards=[card_of(trace, "0.c", 3)], first=7, total=9000, notes=["so"])
+    found = build_payload(
+        trace, cards=[card_of(trace, "0.c", 3)], first=7, total=9000, notes=["so"]
+    )
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     for name in trace:
         np.testing.assert_allclose(
-            unpacked(found["values"][name]).T, trace[name][0], rtol=1e-3, atol=1e-11
+            unpack(found["values"][name]).T, trace[name][0], rtol=1e-3, atol=1e-11
         )
     assert "".join(found["labels"]) == TEXT
     assert found["resets"] == [70]
     assert found["unit"] == {"name": "0.c", "unit": 3}
     lstm, gru = found["layers"]
-    assert (lstm["cell"], lstm["label"], lstm["units"]) == ("LSTM", "LSTM(6)", 6)
+    assert (lstm["cell"], lstm["label"]) == ("LSTM", "LSTM(6)")
+    assert lstm["groups"] == [["i", "f", "g", "o", "c", "h"]]
     assert (gru["names"], gru["reset"]) == (["r", "z", "n", "h"], "after")
-    held = {name: unpacked(one)[:, 0] for name, one in found["before"].items()}
+    held = {name: unpack(one)[:, 0] for name, one in found["before"].items()}
     assert set(held) == set(found["initial"]) == {"0.c", "0.h", "1.h"}
     for name, values in held.items():
         np.testing.assert_allclose(values, trace.before[name][0], rtol=1e-3, atol=1e-11)
-    outputs, _ = trace.again(trace.steps)
-    each = next_loss(trace.model.architecture)[1](trace.inputs, outputs)[0]
-    loss = unpacked(found["loss"]["values"])[0]
+    outputs, _ = trace.run_again(trace.steps)
+    each = get_next_loss(trace.model.architecture)[1](trace.inputs, outputs)[0]
+    loss = unpack(found["loss"]["values"])[0]
     assert np.isnan(loss[0])
     np.testing.assert_allclose(loss[1:], each, rtol=1e-3, atol=1e-11)
 
 
+def test_a_layer_is_described_with_its_options() -> None:
+    described = {
+        "LSTM(64, projection=16)": sw.LSTM(64, projection=16),
+        'GRU(32, reset="before")': sw.GRU(32, reset="before"),
+        "Residual(GRU(32))": sw.Residual(sw.GRU(32)),
+        "Zoneout(LSTM(8, forget_bias=Chrono(50)), rate=0.3)": sw.Zoneout(
+            sw.LSTM(8, forget_bias=sw.Chrono(50)), 0.3
+        ),
+        "Dropout(0.5)": sw.Dropout(0.5),
+        "LayerNorm": sw.LayerNorm(),
+    }
+    for text, cell in described.items():
+        assert format_spec(cell) == text
+
+
 def test_a_part_of_it(trace: inspect.Trace) -> None:
     cards = [card_of(trace, "0.c", 3), {**card_of(trace, "0.c", 2), "unit": 4}]
-    found = payload(trace, unit=("1.z", 2), cards=cards, steps=(60, 90))
-    np.testing.assert_allclose(
-        unpacked(found["values"]["1.z"]).T, trace["1.z"][0, 60:90], rtol=1e-3
-    )
-    np.testing.assert_allclose(
-        unpacked(found["before"]["0.h"])[:, 0], trace["0.h"][0, 59], rtol=1e-3
-    )
+    found = build_payload(trace, unit=("1.z", 2), cards=cards, steps=(60, 90))
+    np.testing.assert_allclose(unpack(found["values"]["1.z"]).T, trace["1.z"][0, 60:90], rtol=1e-3)
+    np.testing.assert_allclose(unpack(found["before"]["0.h"])[:, 0], trace["0.h"][0, 59], rtol=1e-3)
     assert (found["first"], found["steps"], found["resets"]) == (110, 30, [10])
     assert found["unit"] == {"name": "1.z", "unit": 2}
-    whole = payload(trace, cards=cards)
+    whole = build_payload(trace, cards=cards)
     highest = whole["cards"][0]["top"][0]["step"]
     assert trace.unit("0.c", 3)[highest] == trace.unit("0.c", 3).max()
     assert whole["cards"][0]["effects"][0]["contexts"][0]["step"] == 5
@@ -146,14 +161,14 @@ def test_rows_end_and_traces_from_files_have_no_cells(tmp_path: Path) -> None:
     model = model_of(sw.Architecture(sw.Vector(2), [sw.Elman(3)], sw.Linear(2)))
     x = RNG.normal(size=(2, 9, 2)).astype(np.float32)
     trace = inspect.record(model, x, lengths=[9, 4])
-    found = payload(trace, row=1, inputs=["up", "down"])
+    found = build_payload(trace, row=1, inputs=["up", "down"])
     assert (found["kind"], found["steps"], found["labels"]) == ("series", 4, list("0123"))
     np.testing.assert_allclose(
-        unpacked(found["curves"]["down"])[0], x[1, :4, 1], rtol=1e-3, atol=1e-11
+        unpack(found["curves"]["down"])[0], x[1, :4, 1], rtol=1e-3, atol=1e-11
     )
     assert found["loss"]["unit"] == "squared error"
     trace.save(tmp_path / "t.safetensors")
-    again = payload(inspect.Trace.load(tmp_path / "t.safetensors"))
+    again = build_payload(inspect.Trace.load(tmp_path / "t.safetensors"))
     assert again["loss"] is None
     assert again["layers"][0]["label"] == "layer 0"
 
@@ -179,13 +194,15 @@ def test_a_page_is_whole_or_not_there(trace: inspect.Trace, tmp_path: Path, monk
 
 
 def test_nothing_is_loaded_and_markup_is_data(trace: inspect.Trace) -> None:
-    own = module().replace("http://www.w3.org/2000/svg", "")
+    own = read_module().replace("http://www.w3.org/2000/svg", "")
     assert not re.search(
         r"^\s*import\b|\bimport\(|https?:|innerHTML|outerHTML|insertAdj", own, re.M
     )
     assert own.count("export default") == 1
     card = card_of(trace, "0.c", 3)
-    page = html(payload(trace, steps=(0, 99), title=MARKUP, cards=[card], notes=[MARKUP]))
+    page = render_page(
+        build_payload(trace, steps=(0, 99), title=MARKUP, cards=[card], notes=[MARKUP])
+    )
     assert page.count("</script>") == 3  # the data, plotly, the module
     assert "<img" not in page.replace('"<img', "")
     data = page.partition('id="recording">')[2].partition("</script>")[0]
@@ -305,7 +322,7 @@ def test_keys_move_through_the_text_and_its_values(page: Reader, trace: inspect.
 
 
 def test_every_gate_of_the_unit_at_the_cursor(page: Reader, trace: inspect.Trace) -> None:
-    loss = unpacked(payload(trace)["loss"]["values"])[0]
+    loss = unpack(build_payload(trace)["loss"]["values"])[0]
     for name, unit, step in (("0.f", 5, 2), ("1.n", 2, 71), ("1.h", 3, 200)):
         page.choose(name, unit)
         page.ask("document.querySelector(`.text [data-step='${given[0]}']`).dispatchEvent("
@@ -365,9 +382,9 @@ return {
 
 
 def test_a_selection_finds_what_find_finds(page: Reader, trace: inspect.Trace) -> None:
-    held = payload(trace)["values"]
+    held = build_payload(trace)["values"]
     seen = inspect.Trace(
-        {name: unpacked(one).T[None] for name, one in held.items()},
+        {name: unpack(one).T[None] for name, one in held.items()},
         inputs=trace.inputs, before=trace.before, after=trace.after,
     )  # fmt: skip
     some = 0
@@ -430,7 +447,10 @@ def test_cards_lead_to_their_places(page: Reader, trace: inspect.Trace) -> None:
     assert curves == [[1, 0.5, 0.1], [1, 0.25, None]]
     page.choose("0.c", 3)
     said = page.window.find_element(By.CSS_SELECTOR, ".horizon > p:last-child").text
-    assert "half of the units keep a third for 2 steps, unit 3 for more than 2;" in said
+    assert said.startswith(
+        "Measured, half of the units keep a third of it for 2 steps, unit 3 for more than 2 steps; "
+        "by the gates alone, half of the units keep a third of it for 1 step, unit 3 for 1 step."
+    )
 
 
 def test_a_phone_holds_it_and_it_can_be_read_in_both_schemes(page: Reader) -> None:
@@ -476,4 +496,41 @@ def test_a_series_has_its_curve_and_labels(tmp_path: Path) -> None:
         assert page.gates()["input"] == three_digits(float(x[0, 8, 0]))
         assert "day 7 <b> to day 8 <b>" in window.find_element(By.CLASS_NAME, "found").text
         assert faint(window) == []
+        assert complaints(window) == []
+
+
+def test_a_projection_is_shown_by_itself(tmp_path: Path) -> None:
+    """Unit 1 of h is no unit 1 of c: gates, player and horizon keep them apart."""
+    model = model_of(
+        sw.Architecture(sw.Vector(1), [sw.LSTM(6, projection=2), sw.GRU(3)], sw.Linear(1))
+    )
+    x = np.sin(np.arange(60, dtype=np.float32) / 3)[None, :, None]
+    trace = inspect.record(model, x, names="*")
+    horizon = {**horizon_of(6), "units": list(range(6))}
+    trace.save_html(tmp_path / "projected.html", unit=("0.c", 1), horizon=horizon)
+    with chromium() as window:
+        window.set_script_timeout(20)
+        window.get((tmp_path / "projected.html").as_uri())
+        page = Reader(window)
+        page.until(lambda: len(window.find_elements(By.CSS_SELECTOR, ".main-svg")) > 4)
+        assert "LSTM(6, projection=2) → GRU(3)" in window.find_element(By.TAG_NAME, "header").text
+        shown = [
+            (("0.c", 1), set("ifgoc"), "h has units of its own: choose", "unit 1 for"),
+            (("0.h", 1), set("h"), "i, f, g, o and c have units of their own: choose", ""),
+            (("1.h", 1), set("rznh"), "", ""),
+        ]
+        for (name, unit), values, note, horizon_note in shown:
+            page.choose(name, unit)
+            assert page.gates().keys() - {"input", "surprise"} == values
+            assert page.now[1] == three_digits(trace[name][0, page.now[0], unit])
+            noted = window.find_element(By.CSS_SELECTOR, ".gates .keys").text
+            assert noted.startswith(note)
+            assert bool(noted) == bool(note)
+            said = window.find_element(By.CSS_SELECTOR, ".horizon > p:last-child").text
+            assert ("unit 1 for" in said) == bool(horizon_note)
+            parts = page.ask(
+                "return [...document.querySelectorAll('.player-values [data-part]')].map("
+                "(one) => one.dataset.part)"
+            )
+            assert set(parts) == (set() if name == "1.h" else values)
         assert complaints(window) == []

@@ -18,7 +18,7 @@ from tests.conformance.zoo import weights
 
 import statewise as sw
 from statewise import inspect
-from statewise.inspect.page import module, payload, styles
+from statewise.inspect.page import build_payload, read_module, read_styles
 
 MINUS, TIMES = "\u2212", "\u00d7"
 TEXT = 'if "a" <b>\n\tx'
@@ -39,13 +39,45 @@ class Leaky(sw.Cell):
         return h, {"h": h}, {"h": h}
 
 
+@dataclass(frozen=True)
+class Slots(sw.Cell):
+    """Units beside memories of other lengths: one of them as long as the output, by chance."""
+
+    units: int
+    slots: int
+
+    def state(self, inputs):
+        return {"h": (self.units,), "m": (self.slots,), "grid": (self.units, self.units)}
+
+    def parameters(self, inputs):
+        return {
+            "W": ((self.units, inputs), sw.Glorot()),
+            "V": ((self.slots, inputs), sw.Glorot()),
+        }
+
+    def step(self, p, x, s):
+        z, gate = 1 / (1 + np.exp(-(x @ p["W"].T))), np.tanh(x @ p["V"].T)
+        h, m = z * s["h"] + (1 - z) * x @ p["W"].T, 0.5 * s["m"] + gate
+        grid = 0.9 * s["grid"] + h[:, :, None] * h[:, None, :]
+        after = {"h": h, "m": m, "grid": grid}
+        return h, after, {"z": z, "gate": gate, **after}
+
+
 LAYERS = [
     sw.LSTM(4), sw.GRU(4), sw.GRU(4, reset="before", activation="softsign"), sw.Elman(4, "relu"),
     sw.Residual(sw.LSTM(4)), sw.LSTM(4, coupled=True), sw.Residual(sw.Zoneout(sw.GRU(4))), Leaky(4),
-    sw.LSTM(4, projection=3),
+    sw.LSTM(4, projection=3), sw.Residual(sw.LSTM(4, projection=3)), Slots(3, slots=5),
 ]  # fmt: skip
 DRAWN = {"LSTM": (0, 4), "GRU": (1, 2), "Elman": (3,)}
-PLAIN = {5: "ifgoch", 6: "rznhy", 7: "h", 8: "ifgoch"}
+PLAIN = [
+    ["5.i", "5.f", "5.g", "5.o", "5.c", "5.h"],
+    ["6.r", "6.z", "6.n", "6.h", "6.y"],
+    ["7.h"],
+    ["8.i", "8.f", "8.g", "8.o", "8.c"], ["8.h"],  # a projection: other units
+    ["9.i", "9.f", "9.g", "9.o", "9.c"], ["9.h", "9.y"],
+    ["10.z", "10.h"], ["10.gate"], ["10.m"], ["10.grid"],
+]  # fmt: skip
+"""The values of one unit each, which the page may show side by side."""
 
 
 @pytest.fixture(scope="module")
@@ -62,13 +94,13 @@ def trace() -> inspect.Trace:
 @pytest.fixture(scope="module")
 def chrome(trace: inspect.Trace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
     place: Path = tmp_path_factory.mktemp("player") / "player.html"
-    held = json.dumps(payload(trace)).replace("<", "\\u003c")
+    held = json.dumps(build_payload(trace)).replace("<", "\\u003c")
     place.write_text(
-        f'<meta charset="utf-8"><style>{styles()}</style><div class="statewise"></div>'
-        f'<script type="module">{module()}\nwindow.steps = [];'
+        f'<meta charset="utf-8"><style>{read_styles()}</style><div class="statewise"></div>'
+        f'<script type="module">{read_module()}\nwindow.steps = [];'
         f"const recording = await Recording.decode({held});"
         'window.player = new Player(document.querySelector(".statewise"), recording,'
-        "{ layer: 0, unit: 2, step: 3, onstep: (step) => steps.push(step) });</script>"
+        "{ name: '0.c', unit: 2, step: 3, onstep: (step) => steps.push(step) });</script>"
     )
     with chromium() as window:
         window.get(place.as_uri())
@@ -79,14 +111,14 @@ def chrome(trace: inspect.Trace, tmp_path_factory: pytest.TempPathFactory) -> It
 @pytest.fixture
 def window(chrome: Chrome) -> Iterator[Chrome]:
     chrome.execute_script(
-        "player.set({layer: 0, unit: 2, step: 5}); player.go(3); steps.length = 0"
+        "player.set({name: '0.c', unit: 2, step: 5}); player.go(3); steps.length = 0"
     )
     yield chrome
     assert complaints(chrome) == []
 
 
 EVERYTHING = """
-player.set({layer: arguments[0], unit: arguments[1]});
+player.set({name: arguments[0], unit: arguments[1]});
 const all = [];
 for (let step = 0; step < arguments[2]; step++) {
   player.set({step});
@@ -97,9 +129,9 @@ return all;
 """
 
 
-def played(window: Chrome, trace: inspect.Trace, layer: int, unit: int = 2) -> dict[str, Any]:
-    """Every value shown, part by part, through time."""
-    each = window.execute_script(EVERYTHING, layer, unit, trace.steps)
+def played(window: Chrome, trace: inspect.Trace, name: str, unit: int = 2) -> dict[str, Any]:
+    """Every value shown with a unit of a name, part by part, through time."""
+    each = window.execute_script(EVERYTHING, name, unit, trace.steps)
     return {part: np.array([one[part] for one in each]) for part in each[0]}
 
 
@@ -116,7 +148,7 @@ def near(shown: np.ndarray, expected: np.ndarray) -> None:
 
 @pytest.mark.parametrize("layer", DRAWN["LSTM"])
 def test_an_lstm_is_computed_again(window: Chrome, trace: inspect.Trace, layer: int) -> None:
-    shown = played(window, trace, layer)
+    shown = played(window, trace, f"{layer}.h")
     i, f, g, o, c, h = (trace.unit(f"{layer}.{name}", 2) for name in "ifgoch")
     old = before(trace, f"{layer}.c", 2)
     expected = {
@@ -133,7 +165,7 @@ def test_an_lstm_is_computed_again(window: Chrome, trace: inspect.Trace, layer: 
 
 @pytest.mark.parametrize("layer", DRAWN["GRU"])
 def test_a_gru_is_computed_again(window: Chrome, trace: inspect.Trace, layer: int) -> None:
-    shown = played(window, trace, layer)
+    shown = played(window, trace, f"{layer}.h")
     r, z, n, h = (trace.unit(f"{layer}.{name}", 2) for name in "rznh")
     old = before(trace, f"{layer}.h", 2)
     expected = {"r": r, "z": z, "n": n, "h": h, "oldH": old, "kept": z * old, "rest": 1 - z}
@@ -148,22 +180,47 @@ def test_a_gru_is_computed_again(window: Chrome, trace: inspect.Trace, layer: in
 
 
 def test_an_elman_is_computed_again(window: Chrome, trace: inspect.Trace) -> None:
-    shown = played(window, trace, 3)
+    shown = played(window, trace, "3.a")
     near(shown["a"], trace.unit("3.a", 2))
     near(np.maximum(shown["a"], 0), shown["h"])
     assert "relu(" in said(window, phase=2)
 
 
-@pytest.mark.parametrize("layer", PLAIN)
-def test_other_cells_get_no_false_diagram(window: Chrome, trace: inspect.Trace, layer: int) -> None:
-    shown = played(window, trace, layer)
-    assert set(shown) == set(PLAIN[layer])
-    for name in PLAIN[layer]:
-        near(shown[name], trace.unit(f"{layer}.{name}", 2))
-    assert not window.find_elements(By.CSS_SELECTOR, ".player-diagram")
-    window.execute_script("player.set({unit: 3})")  # which the projected h lacks
-    last = window.find_element(By.CSS_SELECTOR, ".player-values > :last-child b").text
-    assert (last == "\u2013") == (layer == 8)
+@pytest.mark.parametrize("names", PLAIN, ids="-".join)
+def test_other_cells_get_no_false_diagram_and_one_unit(
+    window: Chrome, trace: inspect.Trace, names: list[str]
+) -> None:
+    layer = names[0].partition(".")[0]
+    others = [one for one in trace if one.partition(".")[0] == layer and one not in names]
+    expected = {
+        one.partition(".")[2]: trace[one][0].reshape(trace.steps, -1)[:, 2] for one in names
+    }
+    for name in names:
+        shown = played(window, trace, name)
+        assert shown.keys() == expected.keys()
+        for own, values in expected.items():
+            near(shown[own], values)
+        assert not window.find_elements(By.CSS_SELECTOR, ".player-diagram")
+        spoken = said(window)
+        title = window.find_element(By.CSS_SELECTOR, ".player h3").text
+        assert title.startswith(f"Unit 2 of layer {layer}, ")
+        for other in others:
+            assert f" {other.partition('.')[2]} " not in spoken.replace(",", "")
+        legend = window.find_element(By.CSS_SELECTOR, ".player-legend").text
+        assert ("of their own" in legend or "of its own" in legend) == bool(others)
+
+
+def test_a_layer_is_called_what_python_calls_it(window: Chrome, trace: inspect.Trace) -> None:
+    labels = [layer["label"] for layer in build_payload(trace)["layers"]]
+    assert labels == [
+        "LSTM(4)", "GRU(4)", 'GRU(4, reset="before", activation="softsign")',
+        'Elman(4, activation="relu")', "Residual(LSTM(4))", "LSTM(4, coupled=True)",
+        "Residual(Zoneout(GRU(4)))", "Leaky(4)", "LSTM(4, projection=3)",
+        "Residual(LSTM(4, projection=3))", "Slots(3, 5)",
+    ]  # fmt: skip
+    window.execute_script("player.set({name: '8.h', unit: 1})")
+    title = window.find_element(By.CSS_SELECTOR, ".player h3").text
+    assert title == "Unit 1 of layer 8, LSTM(4, projection=3): h"
 
 
 def said(window: Chrome, phase: int | None = None) -> str:
@@ -254,10 +311,10 @@ def test_what_is_no_number_breaks_nothing(window: Chrome) -> None:
         "value: () => NaN, before: () => -Infinity, unit: () => new Float32Array(13).fill(NaN)});"
     )
     try:
-        for layer in range(len(LAYERS)):
-            window.execute_script("player.set({layer: arguments[0], unit: 1})", layer)
+        for name in window.execute_script("return whole.names"):
+            window.execute_script("player.set({name: arguments[0], unit: 1})", name)
             window.execute_script("for (let k = 0; k <= player.last; k++) player.at(4, k, 0.5)")
-        window.execute_script("player.set({layer: 0}); player.go(2)")
+        window.execute_script("player.set({name: '0.c'}); player.go(2)")
         assert "new c" in window.find_element(By.CSS_SELECTOR, ".player-sums").text
         assert "\u2013" in window.find_element(By.CSS_SELECTOR, "[data-part=c]").text
     finally:
@@ -279,7 +336,7 @@ def test_a_phone_is_wide_enough(window: Chrome) -> None:
         "return texts.filter((one) => one.getBoundingClientRect().right > edge).length"
     )
     for layer in range(4):
-        window.execute_script("player.set({layer: arguments[0]})", layer)
+        window.execute_script("player.set({name: `${arguments[0]}.h`})", layer)
         assert window.execute_script(beyond) == 0
         assert window.execute_script("return document.documentElement.scrollWidth") <= 360
     narrow(1280)

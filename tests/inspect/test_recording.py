@@ -63,7 +63,7 @@ def test_whatever_the_masks_and_the_lengths(name, rows, steps, seed, carried, dt
     agree(ZOO[name], rows, steps, seed, carried, dtype)
 
 
-@pytest.mark.skipif(not kernels.available(), reason="bfloat16 takes kernels")
+@pytest.mark.skipif(not kernels.is_available(), reason="bfloat16 takes kernels")
 @pytest.mark.parametrize("cell", [sw.LSTM(20), sw.GRU(20, reset="before"), sw.Elman(20)])
 def test_weights_in_bfloat16_are_recorded_as_they_compute(cell):
     arch = sw.Architecture(sw.Vector(3), [cell, sw.GRU(5)])
@@ -154,7 +154,7 @@ def test_recording_leaves_the_model_as_it_was(model):
 def test_a_text_is_read_by_the_models_own_vocabulary():
     text = sw.TextModel([sw.LSTM(4)], width=3)
     text.vocabulary = sw.text.Vocabulary.of(["abc "])
-    arch = text._architecture(len(text.vocabulary))
+    arch = text.build_architecture(len(text.vocabulary))
     text.model = sw.runtime.Model(arch, weights(arch))
     trace = inspect.record(text, "cab a", names="0.c")
     assert (trace["0.c"].shape, "".join(trace.labels)) == ((1, 5, 4), "cab a")
@@ -163,5 +163,7 @@ def test_a_text_is_read_by_the_models_own_vocabulary():
         with pytest.raises(sw.DataError, match=message):
             inspect.record(text, bad)
     assert inspect.record(text, "caf", unknown="replace").labels == list("caf")
+    decomposed = inspect.record(text, "b\r\nae\u0301", unknown="replace")
+    assert (decomposed.steps, decomposed.labels) == (4, ["b", "\n", "a", "\u00e9"])
     with pytest.raises(sw.DataError, match="no vocabulary"):
         inspect.record(text.model, "cab")

@@ -15,7 +15,7 @@ from tests.conformance.zoo import weights
 
 import statewise as sw
 from statewise import inspect
-from statewise.inspect.page import module, payload, styles
+from statewise.inspect.page import build_payload, read_module, read_styles
 
 HOST = """<!doctype html><meta charset="utf-8"><style>%(css)s</style><div id="cell"></div>
 <script type="application/json" id="state">%(state)s</script>
@@ -38,8 +38,8 @@ def trace() -> inspect.Trace:
 
 def test_it_is_built_without_a_browser(trace: inspect.Trace, monkeypatch) -> None:
     view = trace.widget(unit=("0.h", 3), title="notes", steps=(4, 20))
-    assert view.payload == payload(trace, 0, ("0.h", 3), title="notes", steps=(4, 20))
-    assert (str(view._esm), str(view._css)) == (module(), styles())
+    assert view.payload == build_payload(trace, 0, ("0.h", 3), title="notes", steps=(4, 20))
+    assert (str(view._esm), str(view._css)) == (read_module(), read_styles())
     with pytest.raises(sw.InputError, match="units 0 to 4, got 9"):
         trace.widget(unit=("0.h", 9))
     monkeypatch.setitem(sys.modules, "plotly.offline", None)

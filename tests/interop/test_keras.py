@@ -153,7 +153,7 @@ def test_a_converted_model_is_served_step_by_step(keras, kind):
     x = x_of(steps=40)
     expected = run(theirs, x)
     model = from_keras(theirs)
-    if kernels.available():
+    if kernels.is_available():
         assert model.executor == "native"
     table = sw.SlotTable(model, capacity=8)
     slots = [table.open() for _ in x]

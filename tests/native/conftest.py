@@ -12,24 +12,24 @@ import pytest
 
 from statewise import kernels
 
-ISAS = kernels.isas() or ["none"]
+ISAS = kernels.list_isas() or ["none"]
 
 
 @pytest.fixture(autouse=True)
 def _needs_kernels(request):
-    if kernels.available() or request.node.get_closest_marker("pure"):
+    if kernels.is_available() or request.node.get_closest_marker("pure"):
         return
-    assert not os.environ.get("STATEWISE_REQUIRE_NATIVE"), kernels.report()["reason"]
+    assert not os.environ.get("STATEWISE_REQUIRE_NATIVE"), kernels.describe()["reason"]
     pytest.skip("built without native kernels")
 
 
 @pytest.fixture(params=ISAS)
 def isa(request):
     """Each instruction set in turn."""
-    before = kernels.isa()
-    kernels.select(request.param)
+    before = kernels.get_isa()
+    kernels.select_isa(request.param)
     yield request.param
-    kernels.select(before)
+    kernels.select_isa(before)
 
 
 @pytest.fixture(params=[1, 2])

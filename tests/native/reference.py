@@ -16,10 +16,11 @@ CELLS = {
     "elman_tanh": sw.Elman,
     "elman_relu": lambda units: sw.Elman(units, activation="relu"),
     "lstm": sw.LSTM,
+    "lstm_peepholes": lambda units: sw.LSTM(units, peepholes=True),
     "gru_after": sw.GRU,
     "gru_before": lambda units: sw.GRU(units, reset="before"),
 }
-NAMES = ["x", "W", "R", "b", "m", "h", "c", "h_initial", "c_initial"]
+NAMES = ["x", "W", "R", "b", "m", "p", "h", "c", "h_initial", "c_initial"]
 
 
 @dataclass
@@ -58,7 +59,7 @@ class Case:
         return [*map(f32, single), self.reset, *map(f32, fresh), self.length]
 
     def native(self, **options):
-        return kernels.layer(self.cell, {k: f32(v) for k, v in self.p.items()}, **options)
+        return kernels.pack_layer(self.cell, {k: f32(v) for k, v in self.p.items()}, **options)
 
     def forward(self, save=True, **options):
         return self.native(**options).forward(*self.call(), save)
@@ -85,7 +86,7 @@ class Case:
         x = tensor("x", self.x)
         p = {name: tensor(name, value) for name, value in self.p.items()}
         s = {name: tensor(name, value) for name, value in self.state.items()}
-        fresh = {name: tensor(f"{name}_init", value) for name, value in self.fresh.items()}
+        fresh = {name: tensor(f"{name}_initial", value) for name, value in self.fresh.items()}
         when = build_timeline(self.rows, self.steps, self.reset, self.length, x)
         y, after, _ = unroll(self.cell, p, x, s, when, lambda: fresh, stepwise)
         if when.mask is not None:

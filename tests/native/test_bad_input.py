@@ -84,7 +84,7 @@ def test_read_only_inputs_are_fine():
 
 def test_weights_that_do_not_fit():
     W, R, b = np.zeros((8, 3), "f"), np.zeros((8, 2), "f"), np.zeros(8, "f")
-    make = kernels.native().Layer
+    make = kernels.native.Layer
     make("lstm", 3, 2, W, R, b, None)
     for arguments in (
         ("lstm", 3, 2, W, R, b[:-1], None),
@@ -136,14 +136,19 @@ def test_tokens_out_of_range():
 
 
 def test_programs_that_do_not_fit():
-    native = kernels.native()
+    native = kernels.native
     W, R, b = np.zeros((8, 3), "f"), np.zeros((8, 2), "f"), np.zeros(8, "f")
     with pytest.raises(ValueError, match="inputs"):
         native.Program(0)
     program = native.Program(3)
     with pytest.raises(ValueError, match="W"):
-        program.add_layer("lstm", 3, W, R, b, None, 0, False, "0.h", "0.c")
-    program.add_layer("lstm", 2, W, R, b, None, 0, False, "0.h", "0.c")
+        program.add_layer("lstm", 3, 0, False, "0.h", "0.c", W, R, b)
+    for c, cell in ((None, "lstm"), ("0.c", "elman_tanh")):
+        with pytest.raises(ValueError, match="name of c"):
+            program.add_layer(
+                cell, 2, 0, False, "0.h", c, *(W[:2], R[:2], b[:2]) if c else (W, R, b)
+            )
+    program.add_layer("lstm", 2, 0, False, "0.h", "0.c", W, R, b)
     with pytest.raises(ValueError, match="must be a contiguous"):
         program.add_norm(b, b, 1e-5, 0)
     with pytest.raises(ValueError, match="W"):
@@ -160,9 +165,9 @@ def test_programs_that_do_not_fit():
 
 def test_an_unknown_instruction_set_or_function():
     with pytest.raises(ValueError, match="no instruction set"):
-        kernels.select("mmx")
+        kernels.select_isa("mmx")
     with pytest.raises(ValueError, match="no function"):
-        kernels.native().function("sin", np.zeros(3, "f"))
+        kernels.native.apply_function("sin", np.zeros(3, "f"))
     for count in (-1, 10**6):
         with pytest.raises(ValueError, match="threads"):
             kernels.set_threads(count)
@@ -173,9 +178,9 @@ def test_a_state_that_was_never_filled():
     model = Model(architecture, {k: v.astype("f") for k, v in architecture.draw(0).items()})
     x = np.zeros((1, 2), "f")
     _, real = model.step(x)
-    empty, half = sw.State.__new__(sw.State), sw.State.__new__(sw.State)
-    half.origin = real.origin
-    for state in (empty, half):
+    empty, partial = sw.State.__new__(sw.State), sw.State.__new__(sw.State)
+    partial.origin = real.origin
+    for state in (empty, partial):
         with pytest.raises(AttributeError):
             model.step(x, state)
         with pytest.raises(AttributeError):

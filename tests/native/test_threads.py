@@ -139,7 +139,7 @@ kernels.set_threads(2)
 torch.set_num_threads(2)
 n = 300
 W, b, x = np.ones((4 * n, n), "f") / n, np.zeros(4 * n, "f"), np.ones((1, 20, n), "f")
-layer = kernels.native().Layer("lstm", n, n, W, W, b, None, borrow=True)
+layer = kernels.native.Layer("lstm", n, n, W, W, b, None, borrow=True)
 start = np.zeros((1, n), "f")
 def run():
     return layer.forward(x, start, start, None, None, None, None, False)[0]
@@ -165,7 +165,7 @@ os.sched_setaffinity(0, allowed)
 kernels.set_threads(3)
 n = 300
 W, b, x = np.ones((4 * n, n), "f") / n, np.zeros(4 * n, "f"), np.ones((1, 20, n), "f")
-layer = kernels.native().Layer("lstm", n, n, W, W, b, None)
+layer = kernels.native.Layer("lstm", n, n, W, W, b, None)
 start = np.zeros((1, n), "f")
 def run():
     return layer.forward(x, start, start, None, None, None, None, False)[0]

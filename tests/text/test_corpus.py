@@ -24,8 +24,9 @@ def test_the_standard_library_is_there():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"\x7fELF\0\0", "is no text: it holds zero bytes"),
+        (b"\x7fELF\0\0", "is no text: it has zero bytes"),
         (b"caf\xe9", "not UTF-8 text: byte 3 is 0xe9"),
+        ("café".encode("utf-16"), "is UTF-16 text, and UTF-8 is expected; convert it first: iconv"),
         (b"", "there is no text in"),
     ],
 )

@@ -8,15 +8,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import statewise as sw
-from statewise.text.generation import Sampler, Sampling
+from statewise.text.sampling import Sampler, Sampling
 
 from .conftest import RHYME
 
 
-def drawn(outputs, count=20_000, **options):
+class Constant:
+    """Stands for a model whose outputs never change, without kernels."""
+
+    def step(self, tokens, state):
+        return None, state
+
+    def sample(self, noise, state):
+        tokens = (state["outputs.y"] + noise).argmax(axis=2)
+        return tokens, lambda _: state
+
+
+def draw(outputs, unwritable=(), **options):
+    """One token of every row of outputs."""
+    sampler = Sampler(Sampling(**options).spread(len(outputs)), np.array(unwritable, np.int64))
+    return sampler.draw(Constant(), sw.State({"outputs.y": outputs}), 0, 1)[0][0]
+
+
+def frequencies(outputs, count=20_000, **options):
     """How often each token is drawn, of many rows of the same outputs."""
     rows = np.tile(np.float32(outputs), (count, 1))
-    return np.bincount(Sampler(Sampling(seed=0, **options))(rows), minlength=len(outputs)) / count
+    return np.bincount(draw(rows, seed=0, **options), minlength=len(outputs)) / count
 
 
 def softmax(values):
@@ -28,23 +45,31 @@ def softmax(values):
 def test_draws_follow_the_softmax(temperature):
     outputs = [0.0, 1.0, -1.0, 2.5]
     expected = softmax(np.divide(outputs, temperature))
-    np.testing.assert_allclose(drawn(outputs, temperature=temperature), expected, atol=0.015)
+    np.testing.assert_allclose(frequencies(outputs, temperature=temperature), expected, atol=0.015)
 
 
 def test_top_k_and_top_p_leave_the_unlikely_out():
     outputs = np.log([0.5, 0.1, 0.3, 0.1])
-    np.testing.assert_allclose(drawn(outputs, top_k=2), [0.625, 0, 0.375, 0], atol=0.015)
-    np.testing.assert_allclose(drawn(outputs, top_p=0.75), [0.625, 0, 0.375, 0], atol=0.015)
-    np.testing.assert_allclose(drawn(outputs, top_p=0.01), [1, 0, 0, 0])
-    np.testing.assert_allclose(drawn(outputs, top_k=9, top_p=1.0), [0.5, 0.1, 0.3, 0.1], atol=0.015)
+    np.testing.assert_allclose(frequencies(outputs, top_k=2), [0.625, 0, 0.375, 0], atol=0.015)
+    np.testing.assert_allclose(frequencies(outputs, top_p=0.75), [0.625, 0, 0.375, 0], atol=0.015)
+    np.testing.assert_allclose(frequencies(outputs, top_p=0.01), [1, 0, 0, 0])
+    np.testing.assert_allclose(
+        frequencies(outputs, top_k=9, top_p=1.0), [0.5, 0.1, 0.3, 0.1], atol=0.015
+    )
 
 
 @given(st.integers(1, 5), st.integers(2, 9), st.integers(0, 2**32), st.integers(1, 9))
 def test_greedy_is_the_likeliest_in_every_row(rows, size, seed, top_k):
     outputs = np.random.default_rng(seed).normal(size=(rows, size)).astype(np.float32)
     likeliest = outputs.argmax(axis=1)
-    assert (Sampler(Sampling(temperature=0, top_k=top_k))(outputs) == likeliest).all()
-    assert (Sampler(Sampling(top_k=1))(outputs) == likeliest).all()
+    assert (draw(outputs, temperature=0, top_k=top_k) == likeliest).all()
+    assert (draw(outputs, top_k=1) == likeliest).all()
+
+
+@pytest.mark.parametrize("options", [{}, {"temperature": 0}, {"top_k": 2}, {"top_p": 0.9}])
+def test_what_may_not_be_written_is_never_drawn(options):
+    rows = np.tile(np.float32([9.0, 1.0, 8.0, 0.5]), (500, 1))
+    assert set(draw(rows, unwritable=[0, 2], seed=0, **options)) <= {1, 3}
 
 
 @pytest.mark.parametrize(
@@ -56,10 +81,15 @@ def test_greedy_is_the_likeliest_in_every_row(rows, size, seed, top_k):
         ({"top_p": 0.0}, "top_p"),
         ({"top_p": 1.5}, "top_p"),
         ({"seed": -1}, "seed"),
+        ({"seed": 2**63}, "below 2..63"),
+        ({"seed": 1.5}, "seed"),
+        ({"seed": (1, 2)}, "2 seeds and 1 counts, and there are 1 rows"),
+        ({"stop": ["a", ""]}, "stop must be strings of at least one character"),
+        ({"stop": [3]}, "expected a text, got int"),
     ],
 )
 def test_options_out_of_range_are_refused(learned, options, message):
-    with pytest.raises(sw.InputError, match=message):
+    with pytest.raises((sw.InputError, sw.DataError), match=message):
         learned[0].generate("one", 3, **options)
 
 

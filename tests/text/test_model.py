@@ -1,12 +1,13 @@
 import math
 import signal
+import unicodedata
 
 import numpy as np
 import pytest
 import torch
 
 import statewise as sw
-from statewise.text.learning import _parts
+from statewise.text.learning import split_texts
 
 from .conftest import RHYME
 
@@ -38,6 +39,26 @@ def test_a_score_goes_on_from_a_state(learned):
     assert first + rest == pytest.approx(whole, rel=1e-4)
 
 
+def test_every_character_has_a_score_and_their_mean_is_the_score(learned):
+    model, _ = learned
+    bits = model.score_characters(RHYME)
+    assert bits.shape == (len(RHYME),)
+    assert np.isnan(bits[0])
+    assert bits[1:].mean() == pytest.approx(model.score(RHYME), rel=1e-12)
+    state = model.read("one")
+    later = model.score_characters(RHYME[3:], state=state)
+    np.testing.assert_allclose(later, bits[3:], rtol=1e-3, atol=1e-4)
+    surprising = RHYME[:30] + "x" + RHYME[31:]
+    assert np.nanargmax(model.score_characters(surprising, unknown="replace")) == 30
+
+
+def test_a_long_text_is_scored_in_parts(learned, monkeypatch):
+    model, _ = learned
+    whole = model.score_characters(RHYME * 2)
+    monkeypatch.setattr("statewise.text.scoring._PART", 7)
+    np.testing.assert_allclose(model.score_characters(RHYME * 2), whole, rtol=1e-3, atol=1e-4)
+
+
 def test_bytes_are_scored_for_each_character():
     model = small(level="byte")
     model.fit("é" * 400, epochs=1, validation=0)
@@ -48,6 +69,57 @@ def test_bytes_are_scored_for_each_character():
         for row, one in zip(y[0], model.encode("éé")[1:], strict=True)
     ]
     assert model.score("éé") == pytest.approx(sum(bits) / 3 * 4 / 2, rel=1e-5)
+    first, second = model.score_characters("éé")
+    assert np.isnan(first)
+    assert second == pytest.approx(sum(bits[1:]), rel=1e-5)
+
+
+@pytest.mark.parametrize("level", ["char", "byte"])
+@pytest.mark.parametrize("options", [{}, {"rare": 5000.0}, {"validation": RHYME + "ÿ"}])
+def test_what_was_learned_from_can_be_scored(tmp_path, level, options):
+    """Whatever is held out, and however rare a character is."""
+    corpus = (
+        RHYME * 20 + "\N{GREEK SMALL LETTER PI} \N{CJK UNIFIED IDEOGRAPH-65E5} \N{GRINNING FACE}."
+    )
+    model = small(level=level)
+    model.fit(corpus, epochs=1, folder=tmp_path, **options)
+    model = sw.TextModel.load(tmp_path)
+    assert model.score(corpus) > 0
+    assert len(model.score_characters(corpus)) == len(corpus)
+    assert model.score(RHYME + options.get("validation", "")) > 0
+    written = model.generate(length=2000, temperature=9.0, seed=0)
+    assert level == "byte" or set(written) <= set(corpus + "ÿ")
+    if level == "char":
+        with pytest.raises(sw.DataError, match="lacks 'Z'"):
+            model.score("Zebra")
+
+
+def test_a_model_of_plain_letters_writes_nothing_else_from_bytes():
+    model = small(level="byte")
+    model.fit(RHYME * 20, epochs=1)
+    assert set(model.generate(length=3000, temperature=50.0, seed=0)) <= set(RHYME)
+
+
+@pytest.mark.parametrize("level", ["char", "byte"])
+def test_forms_and_line_ends_of_a_text_make_no_difference(level):
+    """Composed or decomposed, with line ends of any system, with or without a byte order mark."""
+    corpus = "où est le café, là où il était\n" * 30
+    forms = [
+        corpus,
+        unicodedata.normalize("NFD", corpus),
+        corpus.replace("\n", "\r\n"),
+        corpus.replace("\n", "\r"),
+        "\ufeff" + corpus,
+    ]
+    models = [small(level=level) for _ in forms]
+    for model, text in zip(models, forms, strict=True):
+        model.fit(text, epochs=1)
+    assert len({model.model.fingerprint() for model in models}) == 1
+    model = models[0]
+    assert len({model.score(text) for text in forms}) == 1
+    assert {len(model.score_characters(text)) for text in forms} == {len(corpus)}
+    assert len({model.read(text).position.item() for text in forms}) == 1
+    assert model.generate("caf\u0065\u0301", 9, seed=1) == model.generate("caf\u00e9", 9, seed=1)
 
 
 def test_a_saved_model_is_the_same(learned):
@@ -67,7 +139,7 @@ def test_the_best_model_is_kept_and_reported():
     assert reports[-1].epochs >= 3
     assert reports[0].best
     best = min(one.validation for one in reports)
-    held_out = _parts([RHYME * 40], 0.05)[1][0]
+    held_out = split_texts([RHYME * 40], 0.05)[1][0]
     assert model.score(held_out) == pytest.approx(best, rel=0.02)
 
 
@@ -106,7 +178,7 @@ def test_a_text_smaller_than_a_chunk_can_be_learned():
     [
         ("", {}, sw.DataError, "empty"),
         ([], {}, sw.DataError, "empty"),
-        ("a", {}, sw.DataError, "nothing to learn from 1 character"),
+        ("a", {}, sw.DataError, "cannot learn from 1 character; give a text of at least 2"),
         ([b"a"], {}, sw.DataError, "got bytes"),
         ("ab" * 9, {"epochs": 0}, sw.TrainingError, "epochs"),
         ("ab" * 9, {"minutes": 0}, sw.TrainingError, "minutes"),
@@ -128,7 +200,7 @@ def test_a_model_that_has_learned_nothing_says_so(tmp_path):
         sw.TextModel.load(tmp_path)
     arch = sw.Architecture(sw.Vector(1), [sw.LSTM(2)])
     sw.nn.Model(arch).save(tmp_path / "model.safetensors")
-    with pytest.raises(sw.FileError, match="says nothing of the text"):
+    with pytest.raises(sw.FileError, match="is a model without a vocabulary"):
         sw.TextModel.load(tmp_path)
     with pytest.raises(sw.DataError, match="'word'"):
         small(level="word")
@@ -139,3 +211,17 @@ def test_a_score_needs_something_to_predict(learned):
         learned[0].score("o")
     with pytest.raises(sw.DataError, match="at least 1"):
         learned[0].score("", state=learned[0].read("o"))
+
+
+def test_learning_scoring_and_reading_show_how_far_they_are(monkeypatch, capsys):
+    monkeypatch.setattr("statewise.progress.DELAY", 0.0)
+    monkeypatch.setattr("statewise.progress.INTERVAL", 0.001)
+    monkeypatch.setattr(sw.progress.Progress, "everywhere", True)
+    model = small()
+    model.fit(RHYME * 40, epochs=2, lanes=4, chunk=50, every=5)
+    model.score(RHYME * 200)
+    model.read(RHYME * 200)
+    shown, errors = capsys.readouterr()
+    assert shown == ""
+    for what in ("until the first report", "until the next report", "scoring: ", "reading: "):
+        assert what in errors

@@ -1,4 +1,4 @@
-"""Truncated backpropagation: where gradients stop, what state goes on, and what leaves it alone."""
+"""Facts 12 and 14: where gradients stop, what state goes on, and what leaves it alone."""
 
 import numpy as np
 import pytest

@@ -155,8 +155,10 @@ class LSTM(Cell):
     @property
     def native_kernel(self) -> str | None:
         plain = (self.activation, self.recurrent_activation) == ("tanh", "sigmoid")
-        special = self.peepholes or self.coupled or self.layer_norm or self.projection
-        return "lstm" if plain and not special else None
+        special = self.coupled or self.layer_norm or self.projection
+        if not plain or special:
+            return None
+        return "lstm_peepholes" if self.peepholes else "lstm"
 
     @property
     def keep_gates(self) -> Mapping[str, str]:

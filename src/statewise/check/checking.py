@@ -1,8 +1,7 @@
-"""`run`: a model, a subject, the probes, a report"""
+"""`run`: run a model in every way it can be called, and report what it does with its state"""
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
@@ -10,19 +9,13 @@ from typing import Any
 
 import statewise.check.probes  # noqa: F401  registers the probes
 from statewise.check.registry import PROBES
-from statewise.check.report import Report
+from statewise.check.report import Report, Row
 from statewise.check.subject import Subject, parse_shape
 from statewise.errors import InputError
+from statewise.loading import describe_foreign, framework_of
+from statewise.progress import Progress
 
-SHOWN = 64
-# A model's framework is imported already: nothing is imported to find out whose it is.
-FRAMEWORKS = {
-    "statewise": "statewise",
-    "keras": "keras",
-    "flax": "flax",
-    "torch": "torch",
-    "onnxruntime": "onnx",
-}
+SAMPLE_SIZE = 64
 
 
 def run(
@@ -33,20 +26,20 @@ def run(
     target: str | None = None,
     only: Sequence[str] | None = None,
 ) -> Report:
-    """Run a model in every way it has, and say what it does with its state.
+    """Run a model in every way it can be called, and report what it does with its state.
 
     Arguments:
-        model: of torch, Keras, flax, onnxruntime (a session) or statewise; it is copied, or put
-            back as it was.
-        expect: ``"carry"`` or ``"reset"``, of every way of calling; or fact -> answer (or several
-            that will do), where ``*`` in a fact stands for anything.
-        inputs: the shape of what it reads, ``"rows,steps,features"`` with ``?`` for any size;
-            found by trying where it is not given.
-        target: what the report calls it.
-        only: the names of the probes to run, such as ``["carry", "reset"]``; all of them.
+        model: of torch, Keras, flax, ONNX (an ``onnx.ModelProto``) or statewise; the check runs a
+            copy, or restores the model afterwards.
+        expect: ``"carry"`` or ``"reset"``, for every mode of calling; or fact -> answer (or a list
+            of answers that are accepted), where ``*`` in a fact stands for anything.
+        inputs: the shape of its inputs, ``"rows,steps,features"`` with ``?`` for any size; None
+            finds it by trying.
+        target: the name of the model in the report.
+        only: the names of the probes to run, such as ``["carry", "reset"]``; None runs all.
 
     Returns:
-        The report; ``report.ok`` says whether what was expected was seen.
+        The report; ``report.ok`` says whether the expectations were met.
 
     Raises:
         InputError: no model, no recurrent layer, several inputs, or no inputs that fit.
@@ -58,44 +51,48 @@ def run(
     """
     if isinstance(expect, str) and expect not in ("carry", "reset"):
         raise InputError(f"expect must be 'carry', 'reset' or a mapping, got {expect!r}")
+    names = {probe.name for probe in PROBES}
+    if only is not None and (unknown := sorted(set(only) - names)):
+        raise InputError(f"there is no probe {unknown[0]!r}; there are {', '.join(sorted(names))}")
     shape = parse_shape(inputs) if isinstance(inputs, str) else inputs
-    with warnings.catch_warnings():
+    target = target or type(model).__name__
+    with warnings.catch_warnings(), Progress(f"checking {target}") as progress:
         warnings.simplefilter("ignore")  # of the model; what it raises is in the report
-        examined = subject_of(model, shape)
-        asked = [probe for probe in PROBES if only is None or probe.name in only]
-        rows = [row for probe in asked for row in probe.rows(examined)]
-        sample = _sample(examined)
-    report = Report(
-        target or type(model).__name__,
-        examined.framework,
-        examined.layers,
-        tuple(rows),
-        sample=sample,
-    )
-    return report.expecting(expect)
+        subject = make_subject(model, shape)
+        probes = [probe for probe in PROBES if only is None or probe.name in only]
+        progress.total = len(probes)
+        rows: list[Row] = []
+        for done, probe in enumerate(probes):
+            progress.update(done, note=probe.name)
+            rows += probe.make_rows(subject)
+        sample = _take_sample(subject)
+    report = Report(target, subject.framework, subject.layers, tuple(rows), sample=sample)
+    return report.expect(expect)
 
 
-def _sample(examined: Subject) -> tuple[float, ...]:
-    """The first outputs of a plain call, to hold beside those of another backend."""
-    try:
-        way = examined.fresh().ways()[examined.plain]
-        (y,) = way.observe([examined.inputs.draw(seed=1)], 1)
-    except Exception:  # a row says what it raised
-        return ()
-    return tuple(float(value) for value in y.ravel()[:SHOWN])
+def make_subject(model: Any, inputs: tuple[int | None, ...] | None = None) -> Subject:
+    """The model as the probes see it, by the adapter of its framework.
 
-
-def subject_of(model: Any, inputs: tuple[int | None, ...] | None = None) -> Subject:
-    """The model as the probes see it, by the adapter of its framework."""
+    Raises:
+        InputError: what is no model of a framework that the check knows.
+    """
     if isinstance(model, Subject):
         return model
-    for package, name in FRAMEWORKS.items():
-        if package in sys.modules:
-            adapter = import_module(f"statewise.check.adapters.{name}")
-            if adapter.handles(model):
-                found: Subject = adapter.subject(model, inputs)
-                return found
-    raise InputError(
-        f"{type(model).__name__} is no model that the check knows; it takes models of torch, "
-        "Keras, flax, onnxruntime and statewise"
-    )
+    framework = framework_of(model)
+    if framework is None:
+        raise InputError(
+            "the check takes a model of torch, Keras, flax, ONNX or statewise, got "
+            f"{describe_foreign(model)}"
+        )
+    adapter = import_module(f"statewise.check.adapters.{framework}")
+    subject: Subject = adapter.make_subject(model, inputs)
+    return subject
+
+
+def _take_sample(subject: Subject) -> tuple[float, ...]:
+    """The first outputs of a plain call, to compare with those of another backend."""
+    try:
+        (y,) = subject.observe(subject.plain_mode, [subject.inputs.draw(seed=1)])
+    except Exception:  # a row says what it raised
+        return ()
+    return tuple(float(value) for value in y.ravel()[:SAMPLE_SIZE])

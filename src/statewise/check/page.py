@@ -9,9 +9,9 @@ from statewise.check.report import Report, Row
 
 WORDS = {
     "ok": "as expected",
-    "surprise": "surprise",
+    "surprise": "surprising",
     "wrong": "wrong",
-    "raised": "raised",
+    "raised": "raised an error",
     "unknown": "not asked",
 }
 STYLE = """
@@ -37,9 +37,9 @@ code { background: var(--code); padding: .1rem .3rem; border-radius: 4px; font-s
 """
 
 
-def page(reports: Sequence[Report]) -> str:
-    """The reports under each other, as a whole page."""
-    body = "\n".join(_section(report) for report in reports)
+def render_page(reports: Sequence[Report]) -> str:
+    """A whole page with the reports one after the other."""
+    body = "\n".join(_render_report(report) for report in reports)
     title = escape(f"What {reports[0].target} does with its state")
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'
@@ -48,27 +48,22 @@ def page(reports: Sequence[Report]) -> str:
     )
 
 
-def _section(report: Report) -> str:
-    rows = "\n".join(_row(row) for row in report)
+def _render_report(report: Report) -> str:
+    rows = "\n".join(_render_row(row) for row in report.sort_by_urgency())
     failures = "".join(f'<p class="failure">Not met: {escape(one)}</p>' for one in report.failures)
-    counts = ", ".join(
-        f"{len(found)} {word}"
-        for verdict, word in WORDS.items()
-        if (found := report.found(verdict))  # type: ignore[arg-type]
-    )
     return (
         f"<h1>{escape(report.target)}</h1>\n"
         f"<p>{escape(report.framework)}; {escape(', '.join(report.layers))}</p>\n"
-        f"<p>{counts}</p>{failures}\n"
+        f"<p>{report.summary}</p>{failures}\n"
         '<table><thead><tr><th scope="col">question</th><th scope="col">verdict</th>'
         f'<th scope="col">seen</th></tr></thead>\n<tbody>\n{rows}\n</tbody></table>'
     )
 
 
-def _row(row: Row) -> str:
+def _render_row(row: Row) -> str:
     seen = [escape(row.seen)]
     if row.verdict not in ("ok", "unknown"):
-        seen.append(f'<span class="dim">People expect: {escape(row.people)}</span>')
+        seen.append(f'<span class="dim">Expected: {escape(row.expected)}</span>')
         if row.advice:
             seen.append(f"What to do: {escape(row.advice)}.")
         if row.code:

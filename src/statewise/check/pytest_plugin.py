@@ -1,4 +1,4 @@
-"""For pytest: a fixture that holds a model against what its state is meant to do"""
+"""For pytest: a fixture that compares what a model does with its state with expectations"""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 
 
 def assert_state_facts(model: Any, expect: str | dict[str, Any], **options: Any) -> Any:
-    """Run a model, and fail where it does otherwise than expected.
+    """Run a model, and fail unless it does what is expected.
 
     Arguments:
-        model: as for `statewise.check.run`, and so are `expect` and the options.
+        model, expect: as for `statewise.check.run`, and so are the options.
 
     Returns:
         The report.
@@ -22,7 +22,7 @@ def assert_state_facts(model: Any, expect: str | dict[str, Any], **options: Any)
 
     Example::
 
-        def test_it_starts_anew(assert_state_facts):
+        def test_it_carries_nothing(assert_state_facts):
             assert_state_facts(MyModel(), expect={"carry.*": "reset", "rows": "independent"})
     """
     from statewise.check import run
@@ -34,6 +34,6 @@ def assert_state_facts(model: Any, expect: str | dict[str, Any], **options: Any)
 
 
 @pytest.fixture(name="assert_state_facts")
-def _fixture() -> Callable[..., Any]:
+def _assert_state_facts_fixture() -> Callable[..., Any]:
     """See `assert_state_facts`."""
     return assert_state_facts

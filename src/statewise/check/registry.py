@@ -9,14 +9,18 @@ from string import Formatter
 from statewise.check.report import Row, Verdict
 from statewise.check.subject import Subject, UnavailableError
 
-Look = Callable[[Subject, str], tuple[str, str]]
+Examine = Callable[[Subject, str], tuple[str, str]]
 PROBES: list[Probe] = []
 
 
 @dataclass(frozen=True)
-class Means:
-    """What an answer is to people, and what to do about it; ``{reset}`` and the like stand for
-    the framework's own lines.
+class Meaning:
+    """What an answer means.
+
+    Arguments:
+        verdict: whether it is as expected, a surprise or wrong.
+        advice: what to do about it.
+        code: the line to write; ``{reset}`` and the like stand for the framework's own code.
     """
 
     verdict: Verdict
@@ -24,7 +28,7 @@ class Means:
     code: str = ""
 
 
-FINE = Means("ok")
+AS_EXPECTED = Meaning("ok")
 
 
 @dataclass(frozen=True)
@@ -33,72 +37,61 @@ class Probe:
 
     Arguments:
         name: of the fact; each part adds ``.part``.
-        question: plain, ``{part}`` standing for the part.
-        people: what people expect.
-        answers: every answer it can give, and what it means.
-        parts: what it is asked of one by one, such as every way of calling.
-        look: runs the model, returns the answer and what was seen.
+        question: in plain words; ``{part}`` stands for the part.
+        expected: the answer that most people expect.
+        answers: every answer that it can give, and what it means.
+        parts: lists what it is asked about one by one, such as the modes of calling.
+        examine: runs the model and returns the answer and what was observed.
     """
 
     name: str
     question: str
-    people: str
-    answers: Mapping[str, Means]
+    expected: str
+    answers: Mapping[str, Meaning]
     parts: Callable[[Subject], Iterable[str]] | None
-    look: Look
+    examine: Examine
 
-    def rows(self, subject: Subject) -> Iterator[Row]:
-        """The rows for a model. What the model raises is what was seen."""
+    def make_rows(self, subject: Subject) -> Iterator[Row]:
+        """The rows for a model. An exception of the model is an observation like any other."""
         for part in self.parts(subject) if self.parts is not None else ("",):
-            yield self._row(subject, part)
+            yield self._make_row(subject, part)
 
-    def _row(self, subject: Subject, part: str) -> Row:
+    def _make_row(self, subject: Subject, part: str) -> Row:
         fact = f"{self.name}.{part.replace(' ', '_')}" if part else self.name
         question = self.question.format(part=part)
         try:
-            answer, seen = self.look(subject, part)
+            answer, seen = self.examine(subject, part)
         except UnavailableError as reason:
-            return Row(fact, question, "not asked", str(reason), "unknown", self.people)
-        except Exception as error:  # what a model raises is an observation
-            return Row(fact, question, "raises", _said(error), *self._raised(subject))
-        means = self.answers[answer]
-        code = _filled(means.code, subject.lines)
-        advice = _filled(means.advice, subject.lines)
-        return Row(fact, question, answer, seen, means.verdict, self.people, advice, code)
-
-    def _raised(self, subject: Subject) -> tuple[Verdict, str, str, str]:
-        means = self.answers.get("raises", Means("raised", "see what the message says"))
-        return (
-            means.verdict,
-            self.people,
-            _filled(means.advice, subject.lines),
-            _filled(means.code, subject.lines),
-        )
+            return Row(fact, question, "not asked", str(reason), "unknown", self.expected)
+        except Exception as error:
+            answer, seen = "raises", _describe(error)
+        meaning = self.answers.get(answer, Meaning("raised", "see what the message says"))
+        advice, code = (_fill_in(text, subject.snippets) for text in (meaning.advice, meaning.code))
+        return Row(fact, question, answer, seen, meaning.verdict, self.expected, advice, code)
 
 
 def probe(
     name: str,
     question: str,
-    people: str,
-    answers: Mapping[str, Means],
+    expected: str,
+    answers: Mapping[str, Meaning],
     parts: Callable[[Subject], Iterable[str]] | None = None,
-) -> Callable[[Look], Look]:
+) -> Callable[[Examine], Examine]:
     """Register a probe; the arguments are those of `Probe`."""
 
-    def register(look: Look) -> Look:
-        PROBES.append(Probe(name, question, people, answers, parts, look))
-        return look
+    def register(examine: Examine) -> Examine:
+        PROBES.append(Probe(name, question, expected, answers, parts, examine))
+        return examine
 
     return register
 
 
-def _filled(text: str, lines: Mapping[str, str]) -> str:
-    """The text with the framework's lines in it, or nothing where it has none of that name."""
+def _fill_in(text: str, snippets: Mapping[str, str]) -> str:
+    """The text with the framework's code in it, or nothing where it has none of that name."""
     names = [name for _, name, _, _ in Formatter().parse(text) if name]
-    return text.format(**lines) if all(lines.get(name) for name in names) else ""
+    return text.format(**snippets) if all(snippets.get(name) for name in names) else ""
 
 
-def _said(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    message = " ".join(lines)
+def _describe(error: Exception) -> str:
+    message = " ".join(str(error).split())
     return f"{type(error).__name__}: {message[:237] + '...' if len(message) > 240 else message}"

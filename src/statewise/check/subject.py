@@ -1,4 +1,4 @@
-"""`Subject`: a model under check, with the ways of calling it as data"""
+"""`Subject`: a model under check, whatever its framework"""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import numpy as np
 from statewise.errors import InputError
 
 Arrays = Mapping[str, np.ndarray]
+PaddedRun = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, Any]]
+"""A run of inputs (B, T, F) whose rows end at lengths (B,): the outputs, and the state or None."""
 
 
 class UnavailableError(Exception):
@@ -19,33 +21,40 @@ class UnavailableError(Exception):
 
 
 @dataclass(frozen=True)
-class Way:
+class CallMode:
     """One way of calling a model without passing it a state.
 
     Arguments:
-        observe: batches and a number of epochs -> what was seen of each batch, in order: its
-            outputs where the way returns them, else its loss.
-        code: how it is written.
-        many: it takes many batches in one call.
-        trains: it goes over them in epochs.
-        evaluates: people use it to evaluate, and expect nothing to change.
+        observe: batches and a number of epochs -> what this mode returns for each batch, in order:
+            its outputs, or else its loss.
+        code: the line that calls the model this way.
+        takes_batches: one call takes many batches.
+        trains: one call takes many epochs.
+        evaluates: it is meant for evaluating, which should change nothing.
     """
 
     observe: Callable[[Sequence[np.ndarray], int], list[np.ndarray]]
     code: str
-    many: bool = False
+    takes_batches: bool = False
     trains: bool = False
     evaluates: bool = False
 
 
+def call_each(
+    call: Callable[[np.ndarray], np.ndarray], code: str, *, evaluates: bool = False
+) -> CallMode:
+    """A mode that calls the model once for each batch."""
+    return CallMode(lambda batches, _: [call(x) for x in batches], code, evaluates=evaluates)
+
+
 @dataclass(frozen=True)
 class Inputs:
-    """What a model reads: (rows, steps, features) floats, or (rows, steps) whole numbers.
+    """The inputs of a model: (rows, steps, features) floats, or (rows, steps) whole numbers.
 
     Arguments:
-        features: how many at each step; None for tokens.
-        tokens: how many there are.
-        rows, steps: where the model takes this many and no other.
+        features: their number at each step; None for tokens.
+        tokens: the number of different tokens.
+        rows, steps: a number that the model requires; None where it takes any.
     """
 
     features: int | None
@@ -68,30 +77,37 @@ class Subject(ABC):
 
     Arguments:
         framework: its name and version.
-        layers: the recurrent layers found, in words.
-        inputs: what it reads.
-        explicit: a state goes in and comes out of a call.
-        plain, training: the names of the plain call, and of the one used between evaluations.
-        known: which ways were seen to carry.
-        lines: how things are written in this framework, for the advice.
+        layers: its recurrent layers, in words.
+        inputs: the inputs that it takes.
+        explicit: a state goes into a call and comes out of it.
+        plain_mode, training_mode: the names of the plain call, and of the one that is used between
+            evaluations.
+        snippets: code of this framework by name, for the advice.
+        carries: for each mode of calling that was tried, whether it carries the state.
     """
 
     framework: str
     layers: tuple[str, ...]
     inputs: Inputs
     explicit: bool = False
-    plain: str = "call"
-    training: str = "call"
-    lines: dict[str, str] = field(default_factory=dict)
-    known: dict[str, bool] = field(default_factory=dict)
+    plain_mode: str = "call"
+    training_mode: str = "call"
+    snippets: dict[str, str] = field(default_factory=dict)
+    carries: dict[str, bool] = field(default_factory=dict)
 
     @abstractmethod
-    def fresh(self) -> Subject:
-        """The model as it was before anything was run."""
+    def restore(self) -> Subject:
+        """The model in the state in which the check found it."""
 
     @abstractmethod
-    def ways(self) -> Mapping[str, Way]:
-        """The ways of calling it without a state."""
+    def find_call_modes(self) -> Mapping[str, CallMode]:
+        """The ways of calling the model without a state, by name."""
+
+    def observe(
+        self, mode: str, batches: Sequence[np.ndarray], epochs: int = 1
+    ) -> list[np.ndarray]:
+        """Restore the model and call it in a mode: what it returns for each batch, in order."""
+        return self.restore().find_call_modes()[mode].observe(batches, epochs)
 
     def run(self, x: np.ndarray, state: Any = None) -> tuple[np.ndarray, Any]:
         """Run from a state, or from the initial one."""
@@ -102,60 +118,61 @@ class Subject(ABC):
         y, state = self.run(x[:, None], state)
         return (y[:, 0] if y.ndim > 2 else y), state
 
-    def leaves(self, state: Any) -> Arrays:
+    def read_state(self, state: Any) -> Arrays:
         """The arrays of a state as the framework lays them out, copied."""
         raise UnavailableError("the model returns no state")
 
-    def rebuilt(self, state: Any, leaves: Arrays) -> Any:
-        """The same state with other arrays."""
+    def rebuild_state(self, state: Any, arrays: Arrays) -> Any:
+        """A state like this one with other arrays."""
         raise UnavailableError("the model takes no state")
 
-    def paddings(self) -> Mapping[str, Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, Any]]]:
-        """How rows may end early: name -> a run of x (B, T, F) with lengths (B,)."""
+    def find_padding_modes(self) -> Mapping[str, PaddedRun]:
+        """The ways of telling the model where rows end, by name."""
         return {}
 
     def reset(self) -> None:
-        """Forget what the model holds, by the model's own method."""
+        """Reset the state that the model holds, by the model's own method."""
         raise UnavailableError("it offers no method that resets what it holds")
 
-    def held(self) -> Arrays:
-        """What the model itself holds of its past, where that can be seen."""
+    def read_held_state(self) -> Arrays:
+        """The state that the model itself holds, where that can be read."""
         return {}
 
-    def reloaded(self) -> Subject:
-        """The model saved to a file and loaded again."""
+    def save_and_load(self) -> Subject:
+        """The model after it was saved to a file and loaded again."""
         raise UnavailableError("this kind of model is not saved by the check")
 
-    def gradient(self, x: np.ndarray, cut: int, whole: bool) -> np.ndarray:
-        """Of a fixed sum of the outputs from step `cut` on, in the steps before (B, cut, F).
+    def compute_gradient(self, x: np.ndarray, cut: int, whole: bool) -> np.ndarray:
+        """The gradient of a fixed sum of the outputs from step `cut` on, with respect to the steps
+        before, (B, cut, F).
 
-        The steps before and after run in one call, or in two with the state going on.
+        The steps before and after run in one call (`whole`), or in two with the state carried.
         """
-        raise UnavailableError("gradients are not looked at here")
+        raise UnavailableError("the check computes no gradients for this framework")
 
-    def half(self) -> Mapping[str, str]:
-        """The dtype of every array of the carry under mixed precision."""
-        raise UnavailableError("it returns no state whose dtype could be seen")
+    def run_in_bfloat16(self) -> Mapping[str, str]:
+        """The dtype of every array of the state after a run in bfloat16, by name."""
+        raise UnavailableError("the model returns no state")
 
-    def by_rows(self, state: Any) -> dict[str, np.ndarray]:
-        """The arrays of a state with their rows first, float64."""
-        axes = self.row_axes()
+    def arrange_by_rows(self, state: Any) -> dict[str, np.ndarray]:
+        """The arrays of a state with rows on the first axis, float64."""
+        axes = self.find_row_axes()
         return {
             name: np.moveaxis(np.asarray(leaf, np.float64), axes[name], 0)
-            for name, leaf in self.leaves(state).items()
+            for name, leaf in self.read_state(state).items()
             if name in axes
         }
 
-    def row_axes(self) -> dict[str, int]:
-        """The axis along which an array of the state has its rows: the one that grows with them."""
+    def find_row_axes(self) -> dict[str, int]:
+        """The axis of rows of each array of the state: the one that grows with their number."""
         if self.inputs.rows is not None:
             return {
                 name: leaf.shape.index(self.inputs.rows)
-                for name, leaf in self.leaves(self.run(self.inputs.draw())[1]).items()
+                for name, leaf in self.read_state(self.run(self.inputs.draw())[1]).items()
                 if self.inputs.rows in leaf.shape
             }
         few, many = (
-            self.leaves(self.run(self.inputs.draw(rows=rows, steps=2))[1]) for rows in (2, 3)
+            self.read_state(self.run(self.inputs.draw(rows=rows, steps=2))[1]) for rows in (2, 3)
         )
         axes = {}
         for name, leaf in few.items():
@@ -168,10 +185,10 @@ class Subject(ABC):
                 axes[name] = grown[0]
         return axes
 
-    def chunked(self, chunks: Sequence[np.ndarray]) -> tuple[list[np.ndarray], Any]:
-        """Chunks in turn: passing the state on, or relying on the one the model holds."""
+    def run_chunks(self, chunks: Sequence[np.ndarray]) -> tuple[list[np.ndarray], Any]:
+        """Run chunks one after the other, with the state passed on or held by the model."""
         if not self.explicit:
-            return self.ways()[self.plain].observe(chunks, 1), None
+            return self.find_call_modes()[self.plain_mode].observe(chunks, 1), None
         ys, state = [], None
         for chunk in chunks:
             y, state = self.run(chunk, state)
@@ -179,8 +196,8 @@ class Subject(ABC):
         return ys, state
 
 
-def with_time(y: np.ndarray, x: np.ndarray) -> bool:
-    """Outputs for every step, rather than after the last one."""
+def has_time_axis(y: np.ndarray, x: np.ndarray) -> bool:
+    """Whether these are outputs of every step, not of the last one alone."""
     return y.ndim > 2 and y.shape[:2] == x.shape[:2]
 
 
@@ -192,7 +209,7 @@ def parse_shape(text: str) -> tuple[int | None, ...]:
         shape = ()
     if len(shape) not in (2, 3) or any(size is not None and size < 1 for size in shape):
         raise InputError(
-            f"--inputs {text!r} is not a shape; write rows,steps,features such as 4,20,3, with ? "
-            "for any size, or rows,steps for tokens"
+            f"{text!r} is not a shape of inputs; write inputs='rows,steps,features' such as "
+            "inputs='4,20,3', with ? for any size, or inputs='rows,steps' for tokens"
         )
     return shape

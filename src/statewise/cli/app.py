@@ -70,6 +70,10 @@ def forecast(
         str | None,
         typer.Option(help="folder to write the model, state, forecast, picture and report to"),
     ] = None,
+    plot: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="series to draw, may be repeated; the first 12 by default"),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Compare ways to handle the state, then forecast."""
@@ -93,6 +97,7 @@ def forecast(
             level,
             missing,
             out,
+            plot or [],
             json,
         )
     )
@@ -132,20 +137,40 @@ def exam(
     tasks: Annotated[
         list[str] | None,
         typer.Argument(
-            help="anbn, anbncn, dyck1, reber, recall, order, adding, copy, parity; all by default"
+            help="any of anbn, anbncn, dyck1, reber, recall, order, adding, copy, parity; "
+            "all of them if none is given",
+            show_default=False,
         ),
     ] = None,
-    cells: Annotated[str, typer.Option(help="cells to test: elman, lstm, gru")] = "elman,lstm,gru",
-    seeds: Annotated[int, typer.Option(help="how many seeds to train each cell from")] = 3,
-    units: Annotated[int, typer.Option(help="how many units the layer has")] = 32,
-    seconds: Annotated[float, typer.Option(help="time limit of a training, in seconds")] = 30.0,
-    jobs: Annotated[int, typer.Option(help="how many processes to run; -1: one on each core")] = -1,
+    cells: Annotated[
+        str,
+        typer.Option(
+            help="cells to train, commas between them: elman, lstm, gru, or with options, such as "
+            "'LSTM(3, forget_bias=10, peepholes=True)'"
+        ),
+    ] = "elman,lstm,gru",
+    seeds: Annotated[int, typer.Option(help="trainings of each cell on each task")] = 3,
+    units: Annotated[int, typer.Option(help="units of cells given without options")] = 32,
+    forget_bias: Annotated[
+        float,
+        typer.Option(
+            help="first bias of forget and update gates, of cells given without options; the "
+            "higher, the longer a cell remembers at first"
+        ),
+    ] = 3.0,
+    learning_rate: Annotated[float, typer.Option(help="learning rate of Adam")] = 5e-3,
+    seconds: Annotated[
+        float, typer.Option(help="length of each training, in seconds of one core's time")
+    ] = 30.0,
+    jobs: Annotated[
+        int, typer.Option(help="trainings that run at the same time; -1 for one on each core")
+    ] = -1,
     json: Json = False,
 ) -> None:
-    """Train cells on classic memory tasks, and test on longer sequences than they learned from."""
-    from statewise.cli.exam import run
+    """Train cells on classic tasks of memory, and test how far they carry what they learned."""
+    from statewise.cli.exam import Options, run
 
-    run(tasks or [], cells, seeds, units, seconds, jobs, json)
+    run(Options(tasks or [], cells, seeds, units, forget_bias, learning_rate, seconds, jobs, json))
 
 
 @app.command()
@@ -153,40 +178,59 @@ def inspect(
     model: Annotated[
         str,
         typer.Argument(
-            help="folder that text train or forecast --out wrote, or .safetensors model"
+            metavar="MODEL",
+            help="folder that text train --out or forecast --out wrote, or a .safetensors model",
         ),
     ],
     source: Annotated[
-        str, typer.Argument(metavar="INPUT", help="text file, or series as .csv or .parquet")
+        str,
+        typer.Argument(metavar="INPUT", help="text file, or series as a .csv or .parquet file"),
     ],
     out: Annotated[
-        str | None, typer.Option(help="file of the page; INPUT with .html by default")
+        str | None,
+        typer.Option(help="file to write; by default the name of INPUT with .html"),
     ] = None,
     show: Annotated[bool, typer.Option("--open", help="open the page in the browser")] = False,
-    first: Annotated[int, typer.Option("--from", help="first step to show")] = 0,
-    steps: Annotated[int, typer.Option(help="how many steps to show")] = 2000,
+    first: Annotated[int, typer.Option("--from", help="first step of the page")] = 0,
+    steps: Annotated[int, typer.Option(help="number of steps on the page")] = 2000,
     names: Annotated[
-        str, typer.Option(help="names of the values to record: patterns, separated by commas")
+        str,
+        typer.Option(help="values to record, commas between them; * and ? match, as in '0.*,1.h'"),
     ] = "*",
-    unit: Annotated[str | None, typer.Option(help="unit to select first, such as 0.c.17")] = None,
-    cards: Annotated[int, typer.Option(help="how many units to describe on cards")] = 6,
-    unknown: Annotated[
-        str, typer.Option(help="what to do with unknown characters: error or replace")
-    ] = "error",
-    time: Time = None,
-    value: Value = None,
-    key: Id = None,
-    series: Annotated[
-        str | None, typer.Option(help="id of the series to read; the first by default")
+    unit: Annotated[
+        str | None,
+        typer.Option(help="unit to show first, as layer.value.unit, such as 0.c.17"),
     ] = None,
-    missing: Missing = "error",
+    cards: Annotated[int, typer.Option(help="number of units to describe on cards")] = 6,
+    unknown: Annotated[
+        str,
+        typer.Option(
+            help="characters that the model's vocabulary lacks: error stops, replace reads them "
+            "as unknown"
+        ),
+    ] = "error",
+    time: Annotated[str | None, typer.Option(help="series: column of times")] = None,
+    value: Annotated[str | None, typer.Option(help="series: column of values")] = None,
+    key: Annotated[
+        str | None, typer.Option("--id", help="series: column that tells several series apart")
+    ] = None,
+    series: Annotated[
+        str | None, typer.Option(help="series: id of the one to show; by default the first")
+    ] = None,
+    missing: Annotated[
+        str,
+        typer.Option(
+            help="series with missing values: error stops, skip leaves them out, interpolate "
+            "fills them"
+        ),
+    ] = "error",
 ) -> None:
-    """Write a page that shows every gate and state of a model as it reads an input."""
+    """Write a web page that shows what is inside a model as it reads: every gate at every step."""
     from statewise.cli.inspect import Options, run
-    from statewise.cli.looking import Reading
+    from statewise.cli.inspect_input import WindowOptions
 
-    reading = Reading(first, steps, unknown, time, value, key, series, missing)
-    run(Options(model, source, out, show, names, unit, cards, reading))
+    window = WindowOptions(first, steps, unknown, time, value, key, series, missing)
+    run(Options(model, source, out, show, names, unit, cards, window))
 
 
 @app.command()

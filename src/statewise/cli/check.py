@@ -1,36 +1,29 @@
-"""``statewise check``: what a model does with its state, seen by running it"""
+"""``statewise check``: what a model does with its state, observed by running it"""
 
 from __future__ import annotations
 
-import importlib.util
+import contextlib
 import json
+import sys
 from dataclasses import dataclass
-from pathlib import Path
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from statewise.check import Report, demo, run
-from statewise.check.backends import agreement, chosen, python
-from statewise.check.page import page
+from statewise.check.backends import choose_backends, compare_backends, run_python
+from statewise.check.expectations import load_expectation
+from statewise.check.page import render_page
 from statewise.check.subject import parse_shape
-from statewise.check.target import expectation, is_keras, load
+from statewise.cli.check_text import print_demo, print_reports
 from statewise.errors import InputError, MissingExtraError
+from statewise.extras import is_installed
+from statewise.loading import is_keras_file, load_model
+from statewise.progress import Progress
 
-RUNNING = "running"  # the backend of the process that is asked
-MARKS = {
-    "ok": ("as expected", "green"),
-    "surprise": ("surprise", "yellow"),
-    "wrong": ("WRONG", "bold red"),
-    "raised": ("raised", "red"),
-    "unknown": ("-", "dim"),
-}
+THIS_PROCESS = "running"  # in place of a backend: the one on which Keras runs in this process
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the command was asked."""
+    """The options of the command."""
 
     target: str | None
     expect: str | None = None
@@ -43,62 +36,58 @@ class Options:
 
 
 def check(options: Options) -> int:
-    """The command; returns its exit status, 1 where an expectation is not met."""
+    """Run the command; returns its exit status, 1 where an expectation is not met."""
     if options.demo:
-        print(demo.table())
-        return 0
+        return _show_demo(options)
     if options.target is None:
-        raise InputError("name a model file, or module:callable; or ask for the --demo")
-    expect = expectation(options.expect)
+        raise InputError("name a model file or module:function, or give --demo")
+    expected = load_expectation(options.expect)
     if options.inputs is not None:
         parse_shape(options.inputs)
-    reports = [report.expecting(expect) for report in _reports(options.target, options)]
-    if options.json:
-        print(json.dumps([report.as_json() for report in reports], indent=2))
-    elif options.html:
-        print(page(reports), end="")
+    with contextlib.redirect_stdout(sys.stderr):  # what the model prints is not part of the report
+        reports = [report.expect(expected) for report in _make_reports(options.target, options)]
+    if options.json or options.html:
+        _print_for_programs(reports, options)
     else:
-        for report in reports:
-            show(report)
+        print_reports(reports)
     return 0 if all(report.ok for report in reports) else 1
 
 
-def _reports(target: str, options: Options) -> list[Report]:
-    """One report; or one for each backend of Keras, and what they disagree on."""
-    given = options.backend or ("all" if is_keras(target) and Path(target).is_file() else None)
-    if given is None or given == RUNNING:
-        model = load(target, unsafe=options.unsafe)
-        return [run(model, inputs=options.inputs, target=target)]
-    if importlib.util.find_spec("keras") is None:
+def _show_demo(options: Options) -> int:
+    if options.target is not None:
+        raise InputError(f"--demo takes no model of yours; leave out --demo or {options.target}")
+    found = demo.run_demo()
+    if options.json or options.html:
+        _print_for_programs(list(found.reports.values()), options)
+    else:
+        print_demo(found)
+    return 0
+
+
+def _print_for_programs(reports: list[Report], options: Options) -> None:
+    if options.json:
+        print(json.dumps([report.as_json() for report in reports], indent=2))
+    else:
+        print(render_page(reports), end="")
+
+
+def _make_reports(target: str, options: Options) -> list[Report]:
+    """One report; for Keras one for each backend, and what they disagree on."""
+    chosen = options.backend or ("all" if is_keras_file(target) else THIS_PROCESS)
+    if chosen == THIS_PROCESS:
+        with Progress(f"checking {target}"):
+            model = load_model(target, unsafe=options.unsafe, trainable=is_installed("torch"))
+            return [run(model, inputs=options.inputs, target=target)]
+    if not is_installed("keras"):
         raise MissingExtraError("keras", "keras", f"checking {target}")
     arguments = ["-c", "from statewise.cli import main; main()", "check", target, "--json"]
-    arguments += ["--backend", RUNNING, *(["--unsafe"] if options.unsafe else [])]
+    arguments += ["--backend", THIS_PROCESS]
+    arguments += ["--unsafe"] if options.unsafe else []
     arguments += ["--inputs", options.inputs] if options.inputs else []
-    reports = [Report.from_json(python(arguments, backend)[0]) for backend in chosen(given)]
-    return [*reports, *([agreement(reports)] if len(reports) > 1 else [])]
-
-
-def show(report: Report) -> None:
-    """The report as a table on the terminal."""
-    console = Console(highlight=False)
-    console.print(Text(report.target, "bold"), Text(report.framework, "dim"))
-    console.print(Text(", ".join(report.layers)), "\n")
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("fact", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    table.add_column("seen", ratio=1, overflow="fold")
-    for row in report:
-        word, style = MARKS[row.verdict]
-        seen = Text(f"{row.question}\n", "dim").append(row.seen, "default")
-        if row.verdict != "ok" and (row.advice or row.code):
-            seen.append(f"\n-> {row.advice}" if row.advice else "", "cyan")
-            seen.append(f"\n   {row.code}" if row.code else "", "bold cyan")
-        table.add_row(row.fact, Text(word, style), seen)
-    console.print(table)
-    counted = {verdict: len(report.found(verdict)) for verdict in MARKS}  # type: ignore[arg-type]
-    console.print(
-        f"\n{counted['ok']} as expected, {counted['surprise']} surprises, "
-        f"{counted['wrong']} wrong, {counted['raised']} raised, {counted['unknown']} not asked"
-    )
-    for failure in report.failures:
-        console.print(Text(f"not met: {failure}", "bold red"))
+    backends = choose_backends(chosen)
+    reports = []
+    with Progress(f"checking {target}", len(backends)) as progress:
+        for done, backend in enumerate(backends):
+            progress.update(done, note=f"on {backend}")
+            reports.append(Report.from_json(run_python(arguments, backend)[0]))
+    return [*reports, *([compare_backends(reports)] if len(reports) > 1 else [])]

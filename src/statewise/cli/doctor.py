@@ -65,7 +65,7 @@ def examine() -> dict[str, Any]:
     packages = [*REQUIRED, *(name for names in OPTIONAL.values() for name in names)]
     return {
         "statewise": statewise.__version__,
-        "kernels": kernels.report(),
+        "kernels": kernels.describe(),
         "cores": os.cpu_count(),
         "devices": _find_devices(),
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",

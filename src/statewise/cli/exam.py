@@ -1,76 +1,99 @@
-"""``statewise exam``: what cells can learn to remember."""
+"""``statewise exam``: what cells can learn to remember"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from statistics import median
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from statewise.inspect.exam import TASKS, Sitting, Task, exam
-from statewise.inspect.exam.tasks import SOURCES, find
+from statewise.inspect.exam import ExamResult, Task, exam
+from statewise.inspect.exam.cells import build_cells, split_cells
+from statewise.inspect.exam.tasks import SOURCES, find_tasks
 
 
-def run(
-    tasks: list[str], cells: str, seeds: int, units: int, seconds: float, jobs: int, as_json: bool
-) -> None:
+@dataclass(frozen=True)
+class Options:
+    """The options of the command."""
+
+    tasks: list[str]
+    cells: str
+    seeds: int
+    units: int
+    forget_bias: float
+    learning_rate: float
+    seconds: float
+    jobs: int
+    json: bool
+
+
+def run(options: Options) -> None:
     """The command."""
-    named = [cell.strip() for cell in cells.split(",") if cell.strip()]
-    chosen = find(tasks)
-    sittings = exam(tasks, named, seeds=seeds, units=units, seconds=seconds, jobs=jobs)
-    guesses = {task.name: task.guess(np.random.default_rng(0)) for task in chosen}
-    if as_json:
-        rows = [{**asdict(one), "passed": one.passed} for one in sittings]
-        print(json.dumps({"sittings": rows, "guess": guesses}, indent=2))
-        return
-    console = Console(highlight=False)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("task", "learned", "guess"):
-        table.add_column(name)
-    for cell in named:
-        table.add_column(f"{cell}: right", justify="right")
-        table.add_column("reaches", justify="right")
-    for task in chosen:
-        low, high = task.learned
-        sizes = f"{high}" if low == high else f"{low}-{high}"
-        row = [task.name, f"{sizes} {task.size}", f"{guesses[task.name]:.1%}"]
-        for cell in named:
-            row += _cells(_of(sittings, task, cell))
-        table.add_row(*row)
-    console.print(table)
-    console.print(
-        f"\n{seeds} seeds of {units} units, at most {seconds:g} s of training each. Right: how "
-        "many seeds have at least 95% of new sequences right throughout, and the median share. "
-        "Reaches: the median of the largest size up to which every tested one is mastered; "
-        f"tested up to {', '.join(f'{TASKS[t.name].tested[-1]} ({t.name})' for t in chosen)}."
+    tasks, cells = find_tasks(options.tasks), split_cells(options.cells)
+    results = exam(
+        options.tasks,
+        cells,
+        seeds=options.seeds,
+        units=options.units,
+        seconds=options.seconds,
+        learning_rate=options.learning_rate,
+        forget_bias=options.forget_bias,
+        jobs=options.jobs,
     )
-    for task in chosen:
-        if task.apart is not None:
-            shares = ", ".join(
-                f"{cell} {median(one.apart or 0 for one in _of(sittings, task, cell)):.0%}"
-                for cell in named
-            )
-            console.print(f"{task.name}, the {task.apart[0]} alone: {shares}.")
-    console.print("\npublished:")
-    for task in chosen:
-        if task.published:
-            console.print(f"  {task.name}: {task.published}", markup=False)
+    guesses = {task.name: task.guess_rate(np.random.default_rng(0)) for task in tasks}
+    if options.json:
+        rows = [{**asdict(one), "passed": one.passed} for one in results]
+        print(json.dumps({"results": rows, "guess": guesses}, indent=2))
+        return
+    labels = [label for label, _ in build_cells(cells, options.units, options.forget_bias)]
+    console = Console(highlight=False)
+    console.print(_table(tasks, labels, results, guesses))
+    console.print(
+        f"\nSeeds: {options.seeds} for each cell, trained for {options.seconds:g} s each. Right: "
+        "how many seeds have at least 95% of new sequences right throughout. Share: of sequences "
+        "right, median seed. Reach: the largest size up to which every tested size is at 95% or "
+        "more."
+    )
+    console.print("Sizes, learned and tested up to: " + "; ".join(map(_sizes, tasks)) + ".")
     for source in SOURCES:
-        if any(source[:3] in task.published for task in chosen):
+        if any(source[:3] in task.published for task in tasks):
             console.print(source, style="dim", markup=False)
 
 
-def _of(sittings: list[Sitting], task: Task, cell: str) -> list[Sitting]:
-    return [one for one in sittings if (one.task, one.cell) == (task.name, cell)]
+def _table(
+    tasks: list[Task], labels: list[str], results: list[ExamResult], guesses: dict[str, float]
+) -> Table:
+    """A row for each task and cell, and for each task what guesses and publications reach."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("task")
+    table.add_column("cell")
+    for name in ("right", "share", "reach: median", "best"):
+        table.add_column(name, justify="right")
+    for task in tasks:
+        for number, label in enumerate(dict.fromkeys(labels)):
+            own = [one for one in results if (one.task, one.cell) == (task.name, label)]
+            reaches = [one.reach for one in own]
+            table.add_row(
+                "" if number else task.name,
+                label,
+                f"{sum(one.passed for one in own)}/{len(own)}",
+                f"{median(one.success for one in own):.0%}",
+                f"{median(reaches):,g}",
+                f"{max(reaches):,}",
+            )
+            if task.key is not None:
+                share = median(one.key_share or 0 for one in own)
+                table.add_row("", f"  its {task.key[0]} alone", "", f"{share:.0%}", "", "")
+        table.add_row("", "guesses", "", f"{guesses[task.name]:.1%}", "", "", style="dim")
+        if task.published:
+            table.add_row("", f"published: {task.published}".replace("[", r"\["), style="dim")
+    return table
 
 
-def _cells(sittings: list[Sitting]) -> list[str]:
-    passed = sum(one.passed for one in sittings)
-    share = median(one.success for one in sittings)
-    return [
-        f"{passed}/{len(sittings)} {share:4.0%}",
-        f"{median(one.reach for one in sittings):g}",
-    ]
+def _sizes(task: Task) -> str:
+    low, high = task.learned
+    learned = f"{high}" if low == high else f"{low}-{high}"
+    return f"{task.name} {learned} and {task.tested[-1]:,} {task.size}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,33 +10,36 @@ from typing import Any, cast
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from statewise.cell import Cell
 from statewise.cells import GRU, LSTM, Elman
 from statewise.checkpoint import replace_atomically
 from statewise.errors import DataError, FileError
 from statewise.forecast import Comparison, Forecaster, compare_state_policies
-from statewise.forecast.calendar import show
-from statewise.forecast.forecaster import check_horizon, check_levels
-from statewise.forecast.frames import Columns, Missing
-from statewise.forecast.plot import picture
+from statewise.forecast.calendar import format_time
+from statewise.forecast.forecaster import check_levels
+from statewise.forecast.frames import ALONE, Columns, Missing
+from statewise.forecast.plot import PANELS, draw_forecast
+from statewise.forecast.rollout import NAME
 from statewise.forecast.sources import guess, load
-from statewise.forecast.walk import NAME
+from statewise.forecast.table import unknown_series
+from statewise.validation import check_whole_number
+from statewise.wording import format_count
 
 CELLS = {"lstm": LSTM, "gru": GRU, "elman": Elman}
-WHAT = {
-    "reset": "forgets before every forecast",
-    "window": "reads the last {window} steps anew each time",
-    "seed": "consumes the history once, then carries",
-    "carry": "carries what training left",
+POLICY_TEXTS = {
+    "reset": "reset before every forecast",
+    "window": "reset, then {window} read again",
+    "seed": "history read once, then carried",
+    "carry": "carried on from training",
 }
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the command was asked for; the fields are its options."""
+    """The options of the command."""
 
     series: str
     time: str | None
@@ -55,20 +57,24 @@ class Options:
     level: str
     missing: str
     out: str | None
+    plot: list[str]
     json: bool
 
 
 def run(options: Options) -> None:
     """The command."""
-    console = Console(quiet=options.json, highlight=False)
+    console = Console(quiet=options.json, highlight=False, markup=False, emoji=False)
     levels = parse_levels(options.level)
-    check_horizon(options.horizon)
+    check_whole_number("h", options.horizon, error=DataError)
     if options.cell not in CELLS:
         raise DataError(f"--cell must be one of {', '.join(CELLS)}, got {options.cell!r}")
     if options.out is not None and Path(options.out).exists() and not Path(options.out).is_dir():
-        raise FileError(f"{options.out} is there already and is not a folder; choose another --out")
+        raise FileError(f"{options.out} exists and is not a folder; choose another --out")
+    if options.plot and options.out is None:
+        raise DataError("--plot needs --out, the folder that the picture is written to")
     frame = load(options.series)
     columns = guess(frame, options.id, options.time, options.value)
+    drawn = find_series(frame, columns, options.plot)
     layers: list[Cell] = [CELLS[options.cell](options.units)]
     forecaster = Forecaster(
         layers, epochs=options.epochs, seed=options.seed, calibration=max(0, options.test)
@@ -79,83 +85,87 @@ def run(options: Options) -> None:
         "target_col": columns.target,
     }
     missing = cast("Missing", options.missing)
-    began = time.perf_counter()
-    comparison = _compare(options, frame, forecaster, names, missing)
-    _print_read(console, options, columns, comparison)
-    console.print(_table(comparison))
+    start = time.perf_counter()
+    comparison = compare_state_policies(
+        frame,
+        test=options.test,
+        repeats=options.repeats,
+        forecaster=forecaster,
+        window=options.window,
+        season=options.season,
+        missing=missing,
+        **names,
+    )
+    _print_input(console, options, columns, comparison)
+    console.print(_build_table(comparison))
     console.print("\n" + comparison.verdict(), soft_wrap=True)
     forecaster.fit(frame, **names, missing=missing)
     forecast = forecaster.predict(options.horizon, level=levels)
     console.print()
     print_forecast(console, forecast, options.horizon)
-    report = _report(options, columns, comparison, forecast)
+    report = _build_report(options, columns, comparison, forecast)
     if options.out is not None:
-        write(options.out, forecaster, forecast, report)
-        picture(Path(options.out) / "forecast.png", comparison, forecast, levels)
+        write_files(options.out, forecaster, forecast, report)
+        path, count = Path(options.out) / "forecast.png", len(comparison.panel.series)
+        draw_forecast(path, comparison, forecast, levels, ids=drawn)
+        if drawn is None and count > PANELS:
+            console.print(f"{path} shows {PANELS} of {count} series; draw others with --plot ID")
         console.print(
             f"\n{options.out}: model.safetensors, state.safetensors, forecast.csv, forecast.png, "
             "report.json",
             soft_wrap=True,
         )
-    console.print(f"{time.perf_counter() - began:.1f} s", style="dim")
+    console.print(f"{time.perf_counter() - start:.1f} s", style="dim")
     if options.json:
         print(json.dumps(report, indent=2))
 
 
-def _compare(
-    options: Options,
-    frame: Any,
-    forecaster: Forecaster,
-    names: dict[str, Any],
-    missing: Missing,
-) -> Comparison:
-    bar = Progress(
-        TextColumn("training"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
-        transient=True,
-    )
-    with bar:
-        task = bar.add_task("repeats", total=options.repeats)
-        return compare_state_policies(
-            frame,
-            test=options.test,
-            repeats=options.repeats,
-            forecaster=forecaster,
-            window=options.window,
-            season=options.season,
-            missing=missing,
-            on_repeat=lambda done: bar.update(task, completed=done),
-            **names,
-        )
+def find_series(frame: Any, columns: Columns, words: list[str]) -> list[Any] | None:
+    """The ids of the series that the words of --plot name; None if there are none.
+
+    Raises:
+        DataError: an id that no series has.
+    """
+    if not words:
+        return None
+    ids = [ALONE] if columns.id is None else frame[columns.id].unique()
+    known = {str(one): one for one in ids}
+    for word in words:
+        if word not in known:
+            raise unknown_series(word, list(known))
+    return [known[word] for word in dict.fromkeys(words)]
 
 
-def _print_read(
+def _print_input(
     console: Console, options: Options, columns: Columns, comparison: Comparison
 ) -> None:
     series = comparison.panel.series
     lengths = [len(one.values) for one in series]
-    steps = f"{lengths[0]}" if len(series) == 1 else f"{min(lengths)} to {max(lengths)}"
-    first, last = (show(one) for one in (series[0].times[0], series[0].times[-1]))
+    steps = format_count(max(lengths), "step")
+    if min(lengths) < max(lengths):
+        steps = f"{min(lengths)} to {steps}"
+    first, last = (format_time(one) for one in (series[0].times[0], series[0].times[-1]))
     console.print(
-        f"[bold]{options.series}[/]: {len(series)} series of {steps} steps, one every "
+        Text(options.series, "bold"),
+        f": {format_count(len(series), 'series', 'series')} of {steps}, one every "
         f"{comparison.panel.calendar}, {first} to {last}"
         + (f" ({series[0].id})" if len(series) > 1 else ""),
+        sep="",
         soft_wrap=True,
     )
+    several = f"the last {options.test} steps are"
+    tested = "the last step is" if options.test == 1 else several
     console.print(
         f"time {columns.time!r}, value {columns.target!r}"
         + (f", id {columns.id!r}" if columns.id else "")
-        + f"; {options.cell} of {options.units} units, {options.epochs} epochs, "
-        f"{options.repeats} repeats; the last {options.test} steps are forecast one by one\n",
+        + f"; {options.cell} of {format_count(options.units, 'unit')}, "
+        f"{format_count(options.epochs, 'epoch')}, "
+        f"{format_count(options.repeats, 'repeat')}; {tested} forecast one by one\n",
         soft_wrap=True,
     )
 
 
-def _table(comparison: Comparison) -> Table:
+def _build_table(comparison: Comparison) -> Table:
     errors = comparison.errors("rmse")
     best = min(errors, key=lambda name: np.nan_to_num(errors[name].mean(), nan=np.inf))
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -167,7 +177,8 @@ def _table(comparison: Comparison) -> Table:
         if name == next(iter(comparison.baselines)):
             table.add_section()
             table.add_row("", "", "", "", "", "")
-        what = WHAT.get(name, "no network").format(window=comparison.window)
+        window = format_count(comparison.window, "step")
+        what = POLICY_TEXTS.get(name, "no network").format(window=window)
         style = "bold" if name == best else ""
         if not np.isfinite(values).all():
             table.add_row(name, what, "-", "", "", "", style=style)
@@ -180,36 +191,39 @@ def _table(comparison: Comparison) -> Table:
     return table
 
 
-def _report(
+def _build_report(
     options: Options, columns: Columns, comparison: Comparison, forecast: Any
 ) -> dict[str, Any]:
     rmse, mae = comparison.errors("rmse"), comparison.errors("mae")
     scores: dict[str, dict[str, Any]] = {
         name: {
-            "rmse": {"mean": _number(values.mean()), "repeats": [_number(v) for v in values]},
-            "mae": {"mean": _number(mae[name].mean())},
+            "rmse": {
+                "mean": _finite_or_none(values.mean()),
+                "repeats": [_finite_or_none(v) for v in values],
+            },
+            "mae": {"mean": _finite_or_none(mae[name].mean())},
         }
         for name, values in rmse.items()
     }
     for name in comparison.forecasts:
         spread = rmse[name].std(ddof=1) if options.repeats > 1 else float("nan")
-        scores[name]["rmse"]["spread"] = _number(spread)
+        scores[name]["rmse"]["spread"] = _finite_or_none(spread)
     return {
         "options": asdict(options),
         "columns": asdict(columns),
         "calendar": str(comparison.panel.calendar),
         "series": [
-            {"id": one.id, "steps": len(one.values), "last": show(one.times[-1])}
+            {"id": one.id, "steps": len(one.values), "last": format_time(one.times[-1])}
             for one in comparison.panel.series
         ],
         "policies": {name: scores[name] for name in comparison.forecasts},
         "baselines": {name: scores[name] for name in comparison.baselines},
         "verdict": comparison.verdict(),
-        "forecast": records(forecast),
+        "forecast": to_records(forecast),
     }
 
 
-def write(out: str, forecaster: Forecaster, forecast: Any, report: dict[str, Any]) -> None:
+def write_files(out: str, forecaster: Forecaster, forecast: Any, report: dict[str, Any]) -> None:
     """The files of a forecast, each whole or not at all."""
     forecaster.save(out)
     with replace_atomically(Path(out) / "forecast.csv") as temporary:
@@ -223,19 +237,22 @@ def print_forecast(console: Console, forecast: Any, horizon: int) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in forecast.columns:
         table.add_column(name.removeprefix(f"{NAME}-").replace(NAME, "forecast"), justify="right")
-    shown = records(forecast)[:horizon]
+    shown = to_records(forecast)[:horizon]
     for row in shown:
         table.add_row(
             *(f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in row.values())
         )
     console.print(table)
     if len(forecast) > len(shown):
-        console.print(f"and {len(forecast) // horizon - 1} more series", style="dim")
+        more = format_count(len(forecast) // horizon - 1, "more series", "more series")
+        console.print(f"and {more}", style="dim")
 
 
-def records(frame: Any) -> list[dict[str, Any]]:
+def to_records(frame: Any) -> list[dict[str, Any]]:
     """The rows of a pandas frame as plain values."""
-    columns = {name: [_plain(value) for value in frame[name].to_numpy()] for name in frame.columns}
+    columns = {
+        name: [_to_plain(value) for value in frame[name].to_numpy()] for name in frame.columns
+    }
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
@@ -249,11 +266,11 @@ def parse_levels(text: str) -> list[float]:
         raise DataError(f"--level takes percentages such as 80,95, got {text!r}") from None
 
 
-def _plain(value: Any) -> Any:
+def _to_plain(value: Any) -> Any:
     if isinstance(value, np.datetime64):
-        return show(value)
+        return format_time(value)
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _number(value: Any) -> float | None:
+def _finite_or_none(value: Any) -> float | None:
     return float(value) if np.isfinite(value) else None

@@ -1,9 +1,8 @@
-"""``statewise inspect``: a page on which to look into a model as it reads"""
+"""``statewise inspect``: a page that shows what is inside a model as it reads"""
 
 from __future__ import annotations
 
 import webbrowser
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,25 +10,30 @@ from typing import Any
 import numpy as np
 
 from statewise.checkpoint import replace_atomically
-from statewise.cli.looking import Reading, Stretch, stretch
+from statewise.cli.inspect_input import Window, WindowOptions, read_window
 from statewise.errors import FileError, InputError, MissingExtraError
+from statewise.extras import is_installed
 from statewise.inspect import Card, explain_units, horizon, record
-from statewise.inspect.page import html, payload
+from statewise.inspect.page import build_payload, render_page
 from statewise.inspect.page.payload import LARGEST
 from statewise.inspect.recording import matching, shapes
-from statewise.inspect.subject import memory, suggestion
+from statewise.inspect.subject import find_memory, get_model, suggest
+from statewise.inspect.threads import limit_threads
+from statewise.inspect.unit_groups import Shapes, find_companions
+from statewise.progress import Progress
+from statewise.wording import format_count
 
 LAGS, FOLLOWED, NUDGED = 64, 500, 256
-"""The memory horizon: how long nudges are followed, in how many first steps, of how many units."""
+"""The memory horizon: lags, steps at the beginning of the window that are used, units at most."""
 CANDIDATES = 3
-"""How many units are held to see what they do, for each card that is made."""
+"""How many units are ablated and clamped for each card that is made."""
 CLEAR = 0.2
-"""By how much a unit follows a label beyond the control task, to be called a unit of that label."""
+"""How far the score of a unit's label must be above that of the control."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the command was asked; the fields are its options."""
+    """The options of the command."""
 
     model: str
     source: str
@@ -38,39 +42,56 @@ class Options:
     names: str
     unit: str | None
     cards: int
-    reading: Reading
+    window: WindowOptions
 
 
 def run(options: Options) -> None:
     """The command."""
     out = Path(options.out or f"{Path(options.source).stem}.html")
     _check_place(out)
-    look = stretch(options.model, options.source, options.reading)
-    names = _names(look, options.names)
-    unit = None if options.unit is None else _unit(look, options.unit, names)
-    trace = record(look.model, look.data, look.before, names, unknown=options.reading.unknown)
-    if look.labels is not None:
-        trace = trace.align(look.labels)
-    notes = list(look.notes)
-    cards = _cards(look, names, unit, options)
-    horizon = _measured(look, unit, options.reading.unknown, notes)
-    held = payload(
+    if options.cards < 0:
+        raise InputError(f"--cards must be at least 0, got {options.cards}")
+    with Progress(f"opening {options.model} and {options.source}") as progress:
+        window = read_window(options.model, options.source, options.window)
+        if is_installed("torch"):  # for the horizon; imported later it would not be limited
+            progress.update(description="importing torch")
+            import torch  # noqa: F401
+        with limit_threads():
+            found = _look_inside(window, options, progress)
+        progress.update(description=f"writing {out}")
+        page = render_page(found)
+        with replace_atomically(out) as temporary:
+            temporary.write_text(page, encoding="utf-8")
+    _print_summary(out, options.source, found)
+    if options.open:
+        webbrowser.open(out.resolve().as_uri())
+
+
+def _look_inside(window: Window, options: Options, progress: Progress) -> dict[str, Any]:
+    """All that the page shows."""
+    known = {name: shape for name, (shape, _) in shapes(window.model).items()}
+    names = _choose_names(window, options.names, known)
+    unit = None if options.unit is None else _parse_unit(options.unit, names, known)
+    unknown = options.window.unknown
+    progress.update(description="recording the values inside")
+    trace = record(window.model, window.data, window.before, names, unknown=unknown)
+    if window.labels is not None:
+        trace = trace.align(window.labels)
+    notes = list(window.notes)
+    cards = _make_cards(window, {name: known[name] for name in names}, unit, options, progress)
+    progress.update(description="measuring the memory horizon")
+    measured = _measure_horizon(window, unit, known, unknown, notes)
+    return build_payload(
         trace,
         unit=unit,
         cards=cards,
-        horizon=horizon,
+        horizon=measured,
         title=Path(options.source).name,
-        inputs=look.curves,
-        first=look.first,
-        total=look.total,
+        inputs=window.curves,
+        first=window.first,
+        total=window.total,
         notes=notes,
     )
-    page = html(held)
-    with replace_atomically(out) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    _summary(out, options.source, held)
-    if options.open:
-        webbrowser.open(out.resolve().as_uri())
 
 
 def _check_place(out: Path) -> None:
@@ -80,74 +101,86 @@ def _check_place(out: Path) -> None:
         raise FileError(f"there is no folder {out.parent} to write {out.name} in")
 
 
-def _names(look: Stretch, patterns: str) -> list[str]:
-    """The names that are meant, if a page can hold them."""
-    known = shapes(look.model)
-    names = matching(known, [part.strip() for part in patterns.split(",")])
-    each = {name: int(np.prod(known[name][0])) for name in names}
-    total = look.steps * sum(each.values())
+def _choose_names(window: Window, patterns: str, known: Shapes) -> list[str]:
+    """The names that match, if a page can hold their values."""
+    names = matching(shapes(window.model), [part.strip() for part in patterns.split(",")])
+    each = {name: int(np.prod(known[name])) for name in names}
+    total = window.steps * sum(each.values())
     if total > LARGEST:
         largest = max(each, key=lambda name: each[name])
         raise InputError(
-            f"{look.steps:,} steps of {len(names)} values are {total:,} numbers, more than the "
-            f"{LARGEST:,} that a page holds; give --steps {LARGEST // sum(each.values())}, or "
-            f"fewer values, such as --names {largest}"
+            f"{window.steps:,} steps of {len(names)} values are {total:,} numbers, and a page "
+            f"holds at most {LARGEST:,}; give --steps {LARGEST // sum(each.values())}, or fewer "
+            f"values, such as --names {largest}"
         )
     return names
 
 
-def _unit(look: Stretch, text: str, names: list[str]) -> tuple[str, int]:
+def _parse_unit(text: str, names: list[str], known: Shapes) -> tuple[str, int]:
     """``0.c.17`` as a name and a unit."""
     name, _, number = text.rpartition(".")
     if name not in names or not number.isdigit():
-        hint = suggestion(name, names) or "."
+        hint = suggest(name, names) or "."
         raise InputError(
-            f"--unit is a value and a unit of it, such as {names[0]}.0, got {text!r}{hint} "
+            f"--unit must be a value and a unit of it, such as {names[0]}.0, got {text!r}{hint} "
             f"The page has {', '.join(names)}"
         )
-    width = int(np.prod(shapes(look.model)[name][0]))
+    width = int(np.prod(known[name]))
     if int(number) >= width:
-        raise InputError(f"{name!r} has units 0 to {width - 1}, got {number}")
+        raise InputError(f"{name!r} has units 0 to {width - 1}, got --unit {text}")
     return name, int(number)
 
 
-def _cards(
-    look: Stretch, names: list[str], unit: tuple[str, int] | None, options: Options
+def _find_memory(name: str, known: Shapes, model: Any) -> str | None:
+    """What remembers in the units of a value: the c of an LSTM, the h of others."""
+    own = {one.rpartition(".")[2]: one for one in find_companions(name, known, model)}
+    return own.get("c", own.get("h"))
+
+
+def _make_cards(
+    window: Window,
+    known: Shapes,
+    unit: tuple[str, int] | None,
+    options: Options,
+    progress: Progress,
 ) -> list[Card]:
-    """Cards of the units that follow something most closely: first the one that is asked for, then
-    those that the model uses for what they follow.
+    """Cards of the unit that is asked for, and of those that follow a label most clearly.
+
+    Units whose label the model also relies on come first.
     """
-    layers = dict.fromkeys(name.partition(".")[0] for name in names)
-    memories = [name for layer in layers if (name := _memory(names, layer)) is not None]
-    if options.cards < 1 or not memories:
+    model = get_model(window.model)
+    found = [_find_memory(name, known, model) for name in known]
+    memories = list(dict.fromkeys(name for name in found if name is not None))
+    if options.cards < 1 or not memories or window.steps < 2:
         return []
 
-    def explained(name: str, units: list[int] | None, effects: bool) -> list[Card]:
+    def explain(name: str, units: list[int] | None, effects: bool) -> list[Card]:
+        progress.update(description=f"{'testing' if effects else 'describing'} units of {name}")
         return explain_units(
-            look.model,
-            look.data,
+            window.model,
+            window.data,
             units,
             name,
             effects=effects,
-            state=look.before,
-            unknown=options.reading.unknown,
+            state=window.before,
+            unknown=options.window.unknown,
         )
 
-    every = [card for name in memories for card in explained(name, None, False)]
+    described = [card for name in memories for card in explain(name, None, False)]
+    clearest = _rank_cards(described)[: CANDIDATES * options.cards]
     asked = [] if unit is None else [unit]
-    telling = [(one.name, one.unit) for one in _telling(every)[: CANDIDATES * options.cards]]
-    wanted = list(dict.fromkeys([*asked, *telling]))
-    found = {
+    wanted = list(dict.fromkeys([*asked, *((card.name, card.unit) for card in clearest)]))
+    tested = {
         (card.name, card.unit): card
         for name in dict.fromkeys(name for name, _ in wanted)
-        for card in explained(name, [number for own, number in wanted if own == name], True)
+        for card in explain(name, [number for own, number in wanted if own == name], True)
     }
-    wanted.sort(key=lambda one: (one != unit, not _used(found[one])))
-    return [found[one] for one in wanted[: options.cards]]
+    wanted.sort(key=lambda one: (one != unit, not _is_used(tested[one])))
+    return [tested[one] for one in wanted[: options.cards]]
 
 
-def _used(card: Card) -> bool:
-    """Whether ablating the unit is felt where the label is that it clearly follows."""
+def _is_used(card: Card) -> bool:
+    """Whether the loss rises where the unit's label is, and the unit clearly follows that label."""
     effect = card.effects[:1]
     felt = [one["label"] for own in effect for one in own.where if one["change"] > 0]
     return any(
@@ -155,50 +188,47 @@ def _used(card: Card) -> bool:
     )
 
 
-def _memory(names: list[str], layer: str) -> str | None:
-    own = [name for name in names if name.partition(".")[0] == layer]
-    with suppress(InputError):
-        return memory(own)
-    return None
-
-
-def _telling(cards: list[Card]) -> list[Card]:
-    """Those that follow a label closest beyond the control task, each label's best before any
-    label's second.
+def _rank_cards(cards: list[Card]) -> list[Card]:
+    """The cards by how far their label's score is above the control: the best card of each label
+    before the second of any.
     """
     following = [card for card in cards if card.labels]
     ranked = sorted(following, key=lambda card: card.labels[0]["control"] - card.labels[0]["score"])
-    seen: dict[str, int] = {}
+    counts: dict[str, int] = {}
     places = []
     for card in ranked:
         label = card.labels[0]["label"]
-        seen[label] = seen.get(label, 0) + 1
-        places.append(seen[label])
+        counts[label] = counts.get(label, 0) + 1
+        places.append(counts[label])
     order = sorted(range(len(ranked)), key=lambda k: places[k])
     return [ranked[k] for k in order]
 
 
-def _measured(look: Stretch, unit: tuple[str, int] | None, unknown: str, notes: list[str]) -> Any:
-    """The memory horizon of the layer that is looked at, or None and a note that says why."""
-    known = shapes(look.model)
+def _measure_horizon(
+    window: Window, unit: tuple[str, int] | None, known: Shapes, unknown: str, notes: list[str]
+) -> Any:
+    """The memory horizon of the units that are shown first, or None and a note that says why."""
+    model = get_model(window.model)
     try:
-        layer = None if unit is None else unit[0].partition(".")[0]
-        name = memory([one for one in known if layer in (None, one.partition(".")[0])])
-        width = known[name][0][0]
+        name = None if unit is None else _find_memory(unit[0], known, model)
+        if name is None:
+            layer = None if unit is None else unit[0].partition(".")[0]
+            name = find_memory([one for one in known if layer in (None, one.partition(".")[0])])
+        width = known[name][0]
         units = np.unique(np.linspace(0, width - 1, min(width, NUDGED)).round().astype(int))
         return horizon(
-            look.model,
-            look.data[:FOLLOWED] if isinstance(look.data, str) else look.data[:, :FOLLOWED],
+            window.model,
+            window.data[:FOLLOWED] if isinstance(window.data, str) else window.data[:, :FOLLOWED],
             name,
             lags=LAGS,
             starts=2,
             units=units.tolist(),
-            state=look.before,
+            state=window.before,
             unknown=unknown,
         )
     except MissingExtraError:
         notes.append(
-            "The memory horizon is left out: it takes torch, which is not installed "
+            "The memory horizon is left out: it needs torch, which is not installed "
             "(pip install 'statewise[train]')."
         )
     except InputError as error:
@@ -206,26 +236,33 @@ def _measured(look: Stretch, unit: tuple[str, int] | None, unknown: str, notes: 
     return None
 
 
-def _summary(out: Path, source: str, held: dict[str, Any]) -> None:
+def _print_summary(out: Path, source: str, found: dict[str, Any]) -> None:
     """What the page holds, in a few lines."""
-    first, steps, values = held["first"], held["steps"], len(held["values"])
-    layers = ", ".join(layer["label"] for layer in held["layers"])
-    print(f"{out}: steps {first:,} to {first + steps - 1:,} of {held['total']:,} of {source}")
-    print(f"{layers}: {values} values at each; {out.stat().st_size / 1e6:.1f} MB")
-    for note in held["notes"]:
+    values = len(found["values"])
+    print(f"{out}: {_format_steps(found)} of {source}, {out.stat().st_size / 1e6:.1f} MB")
+    layers = ", ".join(layer["label"] for layer in found["layers"])
+    print(f"{layers}: {format_count(values, 'value')} at each step")
+    for note in found["notes"]:
         print(note)
-    for card in held["cards"]:
-        print(f"  {card['name']}.{card['unit']}: {_said(card)}")
+    for card in found["cards"]:
+        print(f"  {card['name']}.{card['unit']}: {_format_card(card)}")
 
 
-def _said(card: dict[str, Any]) -> str:
-    measure = card["measure"]
+def _format_steps(found: dict[str, Any]) -> str:
+    first, steps, total = found["first"], found["steps"], found["total"]
+    if steps == 1:
+        return f"step {first:,} of {total:,}"
+    return f"steps {first:,} to {first + steps - 1:,} of {total:,}"
+
+
+def _format_card(card: dict[str, Any]) -> str:
     follows = [
         f"follows {label['label']} {_short(label['score'])}, control {_short(label['control'])}"
         for label in card["labels"][:1]
     ]
-    does = [f"ablated {effect['change']:+.3g} {measure}" for effect in card["effects"][:1]]
-    return "; ".join(follows + does)
+    measure = card["measure"]
+    does = [f"{effect['change']:+.3g} {measure} when ablated" for effect in card["effects"][:1]]
+    return "; ".join(follows + does) or "follows no label"
 
 
 def _short(value: float | None) -> str:

@@ -1,13 +1,11 @@
 """Forecasts of series, with everything that is remembered of each in its state."""
 
-try:
-    import joblib  # noqa: F401
-    import narwhals  # noqa: F401
-    import utilsforecast  # noqa: F401
-except ImportError as error:
-    from statewise.errors import MissingExtraError
+# ruff: noqa: E402 - a missing module is named before anything needs it
 
-    raise MissingExtraError(str(error.name), "forecast", "statewise.forecast") from None
+from statewise.extras import require
+
+for _module in ("joblib", "narwhals", "utilsforecast"):
+    require(_module, "forecast", "statewise.forecast")
 
 from statewise.forecast.comparison import Comparison
 from statewise.forecast.forecaster import Forecaster

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from statewise.errors import DataError
+from statewise.wording import format_count
 
 Kind = Literal["integer", "second", "business day", "month", "month end"]
 _DAY = np.timedelta64(1, "D")
@@ -15,11 +16,11 @@ _DAY = np.timedelta64(1, "D")
 
 @dataclass(frozen=True)
 class Calendar:
-    """Regular times: `size` units of `kind` from one to the next.
+    """Regular times, `size` units of `kind` apart.
 
     Example::
 
-        Calendar.infer(np.array(["2024-01", "2024-02"], "datetime64[us]"))  # 1 month
+        Calendar.infer(np.array(["2024-01", "2024-02"], "datetime64[us]"))  # one month
     """
 
     kind: Kind
@@ -27,7 +28,7 @@ class Calendar:
 
     @classmethod
     def infer(cls, times: np.ndarray) -> Calendar:
-        """The calendar of sorted, distinct times: the distance that is seen most often.
+        """The calendar of sorted, distinct times: the distance that occurs most often.
 
         Arguments:
             times: (T,) int64 or datetime64.
@@ -37,31 +38,29 @@ class Calendar:
         """
         if len(times) < 2:
             raise DataError(
-                f"the distance between times needs at least two of them, got {len(times)}"
+                f"at least two times are needed to see how far apart they are, got {len(times)}"
             )
-        for kind in _kinds(times):
-            distances = np.diff(_number(times, kind))
-            values, counts = np.unique(distances, return_counts=True)
-            return cls(kind, int(values[np.argmax(counts)]))
-        raise AssertionError("a series of times has at least one kind")
+        kind = _find_kind(times)
+        distances, counts = np.unique(np.diff(_to_numbers(times, kind)), return_counts=True)
+        return cls(kind, int(distances[np.argmax(counts)]))
 
-    def after(self, last: np.generic, count: int) -> np.ndarray:
+    def next_times(self, last: np.generic, count: int) -> np.ndarray:
         """The next `count` times after `last`."""
         steps = self.size * np.arange(1, count + 1)
-        return _time(_number(np.asarray([last]), self.kind) + steps, self.kind, last)
+        return _to_times(_to_numbers(np.asarray([last]), self.kind) + steps, self.kind, last)
 
-    def missing(self, times: np.ndarray) -> np.ndarray:
-        """How many times are left out before each but the first of sorted times, (T - 1,).
+    def count_missing(self, times: np.ndarray) -> np.ndarray:
+        """How many times are missing before each but the first of sorted times, (T - 1,).
 
         Raises:
             DataError: times that do not lie on the calendar.
         """
-        distances = np.diff(_number(times, self.kind))
+        distances = np.diff(_to_numbers(times, self.kind))
         if (distances % self.size).any():
             where = int(np.argmax(distances % self.size != 0))
             raise DataError(
-                f"times are not regular: mostly {self}, but {show(times[where + 1])} follows "
-                f"{show(times[where])}; resample the series first"
+                f"times are not regular: one every {self}, but {format_time(times[where + 1])} "
+                f"follows {format_time(times[where])}; resample the series first"
             )
         return distances // self.size - 1
 
@@ -69,39 +68,39 @@ class Calendar:
         if self.kind == "second":
             for name, seconds in (("week", 604800), ("day", 86400), ("hour", 3600), ("minute", 60)):
                 if self.size % (seconds * 10**6) == 0:
-                    return _plural(self.size // (seconds * 10**6), name)
-            return f"{self.size / 10**6:g} seconds"
-        return _plural(self.size, "step" if self.kind == "integer" else self.kind)
+                    return _name_distance(self.size // (seconds * 10**6), name)
+            return "second" if self.size == 10**6 else f"{self.size / 10**6:g} seconds"
+        return _name_distance(self.size, "step" if self.kind == "integer" else self.kind)
 
 
-def _plural(count: int, word: str) -> str:
-    return word if count == 1 else f"{count} {word}s"
+def _name_distance(count: int, unit: str) -> str:
+    return unit if count == 1 else format_count(count, unit)
 
 
-def _kinds(times: np.ndarray) -> list[Kind]:
+def _find_kind(times: np.ndarray) -> Kind:
     """The kind of calendar that the times are on."""
     if times.dtype.kind != "M":
-        return ["integer"]
+        return "integer"
     distances = np.diff(times)
     if distances.min() >= 28 * _DAY:
-        if _same_within_month(times):
-            return ["month"]
-        if _same_within_month(times + _DAY) and (times + _DAY).astype("datetime64[D]")[0] == (
+        if _is_same_within_month(times):
+            return "month"
+        if _is_same_within_month(times + _DAY) and (times + _DAY).astype("datetime64[D]")[0] == (
             times + _DAY
         ).astype("datetime64[M]")[0].astype("datetime64[D]"):
-            return ["month end"]
+            return "month end"
     days = times.astype("datetime64[D]")
     whole = (times == days).all() and np.is_busday(days).all()
     if whole and set((distances // _DAY).tolist()) == {1, 3}:
-        return ["business day"]
-    return ["second"]
+        return "business day"
+    return "second"
 
 
-def _same_within_month(times: np.ndarray) -> bool:
+def _is_same_within_month(times: np.ndarray) -> bool:
     return len(np.unique(times - times.astype("datetime64[M]"))) == 1
 
 
-def _number(times: np.ndarray, kind: Kind) -> np.ndarray:
+def _to_numbers(times: np.ndarray, kind: Kind) -> np.ndarray:
     """Times as whole numbers of a kind's unit (microseconds for seconds)."""
     if kind == "integer":
         return times.astype(np.int64)
@@ -114,8 +113,8 @@ def _number(times: np.ndarray, kind: Kind) -> np.ndarray:
     return times.astype("datetime64[us]").astype(np.int64)
 
 
-def _time(numbers: np.ndarray, kind: Kind, last: np.generic) -> np.ndarray:
-    """What `_number` numbered, in the dtype of `last`."""
+def _to_times(numbers: np.ndarray, kind: Kind, last: np.generic) -> np.ndarray:
+    """The inverse of `_to_numbers`, in the dtype of `last`."""
     dtype = np.asarray(last).dtype
     if kind == "integer":
         return numbers.astype(dtype)
@@ -130,7 +129,7 @@ def _time(numbers: np.ndarray, kind: Kind, last: np.generic) -> np.ndarray:
     return np.asarray(months - _DAY + (moment - moment.astype("datetime64[D]").astype(dtype)))
 
 
-def show(time: np.generic) -> str:
+def format_time(time: np.generic) -> str:
     """A time as text, without the parts that are zero."""
     if np.asarray(time).dtype.kind != "M":
         return str(time)

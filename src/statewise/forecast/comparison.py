@@ -97,7 +97,7 @@ class Comparison:
             spread = float(difference.std(ddof=1)) if len(difference) > 1 else float("nan")
             gap = float(difference.mean())
             if not np.isfinite(spread):
-                judged = "one repeat tells nothing of the spread"
+                judged = "one repeat shows no spread"
             elif gap > spread:
                 judged = f"larger than the spread over repeats ({spread:.1f})"
             else:

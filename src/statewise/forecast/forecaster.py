@@ -16,14 +16,16 @@ from statewise.errors import DataError, StateError
 from statewise.forecast import store
 from statewise.forecast.backtest import cross_validate
 from statewise.forecast.calendar import Calendar
+from statewise.forecast.core import build_architecture
 from statewise.forecast.frames import Columns, Missing, Panel, build, read
-from statewise.forecast.learning import Settings, learn, widths
-from statewise.forecast.prepared import full_architecture
+from statewise.forecast.learning import Settings, calibrate_intervals, learn
+from statewise.forecast.rollout import advance, build_columns
 from statewise.forecast.table import StateTable
-from statewise.forecast.walk import columns, consume
 from statewise.runtime import Model
-from statewise.state import State
+from statewise.spec import format_spec
 from statewise.transforms import Difference, Lags, Standardize
+from statewise.validation import check_whole_number
+from statewise.wording import format_count
 
 if TYPE_CHECKING:
     from statewise.train.history import History
@@ -78,12 +80,11 @@ class Forecaster:
     ) -> None:
         first = list(transforms) if transforms is not None else [Difference(), Standardize()]
         if season is not None:
-            if isinstance(season, bool) or not isinstance(season, int) or season < 2:
-                raise DataError(f"a season has at least 2 steps, got {season!r}")
+            season = check_whole_number("season", season, 2, DataError)
             first.append(Lags((season - 1,)))
-        if isinstance(calibration, bool) or not isinstance(calibration, int) or calibration < 0:
-            raise DataError(f"calibration must be a whole number of steps, got {calibration!r}")
-        architecture = full_architecture(first, [LSTM(32)] if layers is None else list(layers))
+        calibration = check_whole_number("calibration", calibration, 0, DataError)
+        seed = check_whole_number("seed", seed, 0, DataError)
+        architecture = build_architecture(first, [LSTM(32)] if layers is None else list(layers))
         self.settings = Settings(
             architecture, epochs, learning_rate, loss, clip, chunk, lanes, carry, calibration, seed
         )
@@ -100,7 +101,7 @@ class Forecaster:
         """Transforms, network and output, in the units of the series."""
         return self.settings.architecture
 
-    # Fitting and going on
+    # Fitting and updating
 
     def fit(
         self,
@@ -126,15 +127,15 @@ class Forecaster:
         """
         names = Columns(id_col, time_col, target_col)
         panel = read(df, names, missing)
-        wider = widths(self.settings, panel.series)
-        learned = learn(self.settings, panel.series, progress)
+        interval_scales = calibrate_intervals(self.settings, panel.series, progress)
+        result = learn(self.settings, panel.series, progress)
         self.columns, self.calendar, self.backend = names, panel.calendar, panel.backend
-        self.model, self.history, self._panel = learned.model, learned.history, panel
-        tracks = zip(learned.tracks.items(), wider, strict=True)
+        self.model, self.history, self._panel = result.model, result.history, panel
+        tracks = zip(result.tracks.items(), interval_scales, strict=True)
         self._table = StateTable(
             {
-                key: replace(track, residuals=width * track.residuals)
-                for (key, track), width in tracks
+                key: replace(track, residuals=scale * track.residuals)
+                for (key, track), scale in tracks
             }
         )
         return self
@@ -155,14 +156,9 @@ class Forecaster:
         model, table = self._fitted(), self._table
         known = {key: track.last for key, track in table.tracks.items()}
         panel = read(df, self.columns, missing, self.calendar, known)
-        tracks = [table.track(one.id) for one in panel.series]
-        before = State.cat([track.state for track in tracks])
-        forecasts, after = consume(model, [one.values for one in panel.series], before)
-        for index, (one, track) in enumerate(zip(panel.series, tracks, strict=True)):
-            said = np.r_[track.outlook, forecasts[index][:-1]]
-            table.tracks[one.id] = track.advanced(
-                after.rows(index), one.times[-1], one.values - said
-            )
+        tracks = [table.get_track(one.id) for one in panel.series]
+        after = advance(model, tracks, panel.series)
+        table.tracks |= {one.id: track for one, track in zip(panel.series, after, strict=True)}
         return self
 
     # Forecasting
@@ -185,17 +181,17 @@ class Forecaster:
             a frame of the library that `fit` was given: id, time, ``statewise``, and
             ``statewise-lo-80``, ``statewise-hi-80`` for each level.
         """
-        check_horizon(h)
+        check_whole_number("h", h, error=DataError)
         levels = check_levels(level)
         table, calendar = self._table, self._calendar()
         keys = list(table) if ids is None else list(ids)
-        tracks = [table.track(key) for key in keys]
+        tracks = [table.get_track(key) for key in keys]
         named: dict[str, Any] = {}
         if self.columns.id is not None:
             named[self.columns.id] = np.repeat(np.asarray(keys), h)
-        times = [calendar.after(track.last, h) for track in tracks]
+        times = [calendar.next_times(track.last, h) for track in tracks]
         named[self.columns.time] = np.concatenate(times)
-        named |= columns(self._fitted(), tracks, h, levels, self.settings.seed)
+        named |= build_columns(self._fitted(), tracks, h, levels, self.settings.seed)
         return build(self.backend, named)
 
     def cross_validation(
@@ -238,7 +234,7 @@ class Forecaster:
 
     def save(self, folder: str | Path) -> None:
         """Write ``model.safetensors`` and ``state.safetensors`` into a folder."""
-        stored = store.Stored(
+        saved = store.SavedForecaster(
             self._fitted(),
             self.settings,
             self.columns,
@@ -246,7 +242,7 @@ class Forecaster:
             self.backend,
             self._table.tracks,
         )
-        store.save(stored, folder)
+        store.save(saved, folder)
 
     @classmethod
     def load(cls, folder: str | Path, *, cells: Iterable[type[Cell]] = ()) -> Forecaster:
@@ -256,13 +252,26 @@ class Forecaster:
             folder: where to.
             cells: classes of a user's own cells, see `statewise.load`.
         """
-        stored = store.load(folder, cells)
+        saved = store.load(folder, cells)
         forecaster = object.__new__(cls)
-        forecaster.settings, forecaster.columns = stored.settings, stored.columns
-        forecaster.calendar, forecaster.backend = stored.calendar, stored.backend
-        forecaster.model, forecaster.history, forecaster._panel = stored.model, None, None
-        forecaster._table = StateTable(stored.tracks)
+        forecaster.settings, forecaster.columns = saved.settings, saved.columns
+        forecaster.calendar, forecaster.backend = saved.calendar, saved.backend
+        forecaster.model, forecaster.history, forecaster._panel = saved.model, None, None
+        forecaster._table = StateTable(saved.tracks)
         return forecaster
+
+    def __repr__(self) -> str:
+        count = len(self.architecture.transforms)
+        cells = [format_spec(cell) for cell in self.architecture.layers]
+        last = self.architecture.transforms[-1] if count else None
+        season = isinstance(last, Lags) and len(last.lags) == 1 and last.lags[0] + 1
+        options = f"transforms=[{', '.join(cells[:count])}], layers=[{', '.join(cells[count:])}]"
+        options += f", season={season}" if season else ""
+        if self.model is None:
+            return f"Forecaster({options}; not fitted)"
+        steps = sum(int(state.position[0]) for state in self._table.values())
+        series = format_count(len(self._table), "series", "series")
+        return f"Forecaster({options}; {series}, {format_count(steps, 'step')} read)"
 
     def _fitted(self) -> Model:
         if self.model is None:
@@ -275,16 +284,10 @@ class Forecaster:
         return self.calendar
 
 
-def check_horizon(h: object) -> None:
-    """Raise unless the horizon is a whole number of at least one step."""
-    if isinstance(h, bool) or not isinstance(h, (int, np.integer)) or h < 1:
-        raise DataError(f"the horizon must be a whole number of at least 1 step, got {h!r}")
-
-
 def check_levels(level: Sequence[float] | None) -> list[float]:
     """The levels as numbers, each above 0 and below 100."""
     levels = [] if level is None else [float(one) for one in np.atleast_1d(np.asarray(level))]
     for one in levels:
         if not 0 < one < 100:
-            raise DataError(f"a level is a percentage between 0 and 100, got {one:g}")
+            raise DataError(f"level must hold percentages between 0 and 100, got {one:g}")
     return levels

@@ -1,22 +1,26 @@
-"""Long data frames in, series out; and back. pandas, polars and pyarrow work alike."""
+"""Long data frames to series and back; pandas, polars and pyarrow work alike."""
 
 from __future__ import annotations
 
-import difflib
 import re
 import warnings
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import narwhals as nw
 import numpy as np
 
 from statewise.errors import DataError, DataWarning
-from statewise.forecast.calendar import Calendar, show
+from statewise.forecast.calendar import Calendar, format_time
+from statewise.wording import format_count, suggest
 
 Missing = Literal["error", "skip", "interpolate"]
-POLICIES = ("error", "skip", "interpolate")
+"""What to do about values that are missing."""
+
+
+ALONE = "series"
+"""The id of a series whose frame has no column of ids."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,10 @@ class Series:
     times: np.ndarray
     values: np.ndarray
 
-    def part(self, start: int | None, stop: int | None) -> Series:
+    def __str__(self) -> str:
+        return "the series" if self.id == ALONE else f"series {self.id!r}"
+
+    def slice(self, start: int | None, stop: int | None) -> Series:
         """The steps from `start` to `stop`."""
         return replace(self, times=self.times[start:stop], values=self.values[start:stop])
 
@@ -70,28 +77,28 @@ def read(
         columns: what the columns are called.
         missing: what to do about values that are NaN or infinite and times that are left out:
             ``"error"``; ``"skip"``, go on as if the steps were not there; ``"interpolate"``,
-            straight lines between their neighbours.
+            straight lines between the values around them.
         calendar: how far apart times are, if known; inferred otherwise.
-        before: the last time already known of some series, which new rows must follow.
+        before: the last time already read of each series, where a forecaster goes on.
 
     Raises:
         DataError: columns that are missing, times or values that cannot be read, duplicates, and
             with ``missing="error"`` gaps, NaN and infinite values.
     """
-    if missing not in POLICIES:
-        raise DataError(f"missing must be one of {', '.join(POLICIES)}, got {missing!r}")
+    if missing not in get_args(Missing):
+        raise DataError(f"missing must be one of {', '.join(get_args(Missing))}, got {missing!r}")
     try:
         data = nw.from_native(frame, eager_only=True)
     except TypeError as error:
         raise DataError(
             f"expected a pandas, polars or pyarrow data frame, got {type(frame).__name__}"
         ) from error
-    _check_columns(data, columns)
+    _check_columns(data, columns, choosable=before is None)
     if len(data) == 0:
         raise DataError("the data frame has no rows")
-    times = _times(data[columns.time], columns.time)
-    values = _values(data[columns.target], columns.target)
-    ids = _ids(data, columns.id)
+    times = _read_times(data[columns.time], columns.time)
+    values = _read_values(data[columns.target], columns.target)
+    ids = _read_ids(data, columns.id)
     order = np.lexsort((times, ids))
     ids, times, values = ids[order], times[order], values[order]
     starts = np.flatnonzero(np.r_[True, ids[1:] != ids[:-1]])
@@ -103,11 +110,11 @@ def read(
         _check_times(series, (before or {}).get(series.id))
     if calendar is None:
         calendar = Calendar.infer(max(found, key=lambda series: len(series.times)).times)
-    mended = [
-        _regular(_finite(series, missing), calendar, missing, (before or {}).get(series.id))
+    complete = [
+        _fill_gaps(_drop_missing(series, missing), calendar, missing, (before or {}).get(series.id))
         for series in found
     ]
-    return Panel(tuple(mended), calendar, data.implementation)
+    return Panel(tuple(complete), calendar, data.implementation)
 
 
 def build(backend: Any, columns: Mapping[str, Any]) -> Any:
@@ -115,29 +122,35 @@ def build(backend: Any, columns: Mapping[str, Any]) -> Any:
     return nw.to_native(nw.from_dict(dict(columns), backend=backend))
 
 
-def _check_columns(data: nw.DataFrame[Any], columns: Columns) -> None:
+def _check_columns(data: nw.DataFrame[Any], columns: Columns, choosable: bool) -> None:
+    """Raise unless the columns are there; `choosable` if the caller names them."""
     names = {"id_col": columns.id, "time_col": columns.time, "target_col": columns.target}
-    for role, name in names.items():
+    for argument, name in names.items():
         if name is None or name in data.columns:
             continue
-        close = difflib.get_close_matches(name, data.columns, n=1, cutoff=0.5)
-        hint = f"; did you mean {role}={close[0]!r}?" if close else f"; name it with {role}="
-        if role == "id_col":
-            hint += " A frame of one series without such a column takes id_col=None"
+        if not choosable:
+            hint = f"{suggest(name, data.columns) or ';'} name the columns as the history does"
+        else:
+            near = suggest(name, data.columns, f"{argument}=")
+            hint = near or f"; name it with {argument}="
+            if argument == "id_col":
+                hint += " A frame of one series without such a column takes id_col=None"
         raise DataError(f"there is no column {name!r} among {', '.join(data.columns)}{hint}")
 
 
-def _ids(data: nw.DataFrame[Any], name: str | None) -> np.ndarray:
+def _read_ids(data: nw.DataFrame[Any], name: str | None) -> np.ndarray:
     if name is None:
-        return np.full(len(data), "series")
+        return np.full(len(data), ALONE)
     if data[name].null_count():
-        raise DataError(f"{data[name].null_count()} rows have no id in column {name!r}")
+        missing = format_count(data[name].null_count(), "row has", "rows have")
+        raise DataError(f"{missing} no id in column {name!r}; give every row its series' id")
     return np.asarray(data[name].to_list())
 
 
-def _times(column: nw.Series[Any], name: str) -> np.ndarray:
+def _read_times(column: nw.Series[Any], name: str) -> np.ndarray:
     if column.null_count():
-        raise DataError(f"{column.null_count()} times in column {name!r} are missing")
+        missing = format_count(column.null_count(), "row has", "rows have")
+        raise DataError(f"{missing} no time in column {name!r}; give every row its time")
     dtype = column.dtype
     if dtype.is_integer():
         return column.to_numpy().astype(np.int64)
@@ -151,10 +164,10 @@ def _times(column: nw.Series[Any], name: str) -> np.ndarray:
     texts = column.to_list()
     if not all(isinstance(text, str) for text in texts):
         raise DataError(f"the times in {name!r} are {dtype}; expected dates, whole numbers or text")
-    return np.asarray([_parsed(text, row, name) for row, text in enumerate(texts)])
+    return np.asarray([_parse_time(text, row, name) for row, text in enumerate(texts)])
 
 
-def _parsed(text: str, row: int, name: str) -> np.datetime64:
+def _parse_time(text: str, row: int, name: str) -> np.datetime64:
     """A time written as ISO 8601, from the year to microseconds; the year may be short (1-01)."""
     match = re.fullmatch(r"(\d{1,4})(-\d{1,2})?(-\d{1,2})?([T ].+)?", text.strip())
     if match:
@@ -172,7 +185,7 @@ def _parsed(text: str, row: int, name: str) -> np.datetime64:
     )
 
 
-def _values(column: nw.Series[Any], name: str) -> np.ndarray:
+def _read_values(column: nw.Series[Any], name: str) -> np.ndarray:
     if not column.dtype.is_numeric():
         raise DataError(
             f"the values in {name!r} are {column.dtype}, expected numbers; convert the column first"
@@ -184,66 +197,66 @@ def _check_times(series: Series, before: np.generic | None) -> None:
     again = np.flatnonzero(series.times[1:] == series.times[:-1])
     if len(again):
         raise DataError(
-            f"series {series.id!r} has time {show(series.times[again[0]])} more than once"
-            + (f", and {len(again) - 1} more such" if len(again) > 1 else "")
+            f"{series} has time {format_time(series.times[again[0]])} more than once"
+            + (f", and {format_count(len(again) - 1, 'more')} such" if len(again) > 1 else "")
             + "; keep one row for each time"
         )
     if before is not None and np.asarray(before).dtype.kind != series.times.dtype.kind:
         raise DataError(
-            f"series {series.id!r} has times like {show(series.times[0])}, and those already read "
-            f"are like {show(before)}"
+            f"{series} has times like {format_time(series.times[0])}, and those "
+            f"already read are like {format_time(before)}"
         )
     if before is not None and series.times[0] <= before:
         raise DataError(
-            f"series {series.id!r} has already been read up to {show(before)}, and the new rows "
-            f"begin at {show(series.times[0])}; give only rows after that"
+            f"{series} has already been read up to {format_time(before)}, and the new "
+            f"rows begin at {format_time(series.times[0])}; give only rows after that"
         )
 
 
-def _finite(series: Series, missing: Missing) -> Series:
+def _drop_missing(series: Series, missing: Missing) -> Series:
     """The series without NaN and infinite values, or an error."""
     finite = np.isfinite(series.values)
     if finite.all():
         return series
-    count = int((~finite).sum())
+    found = format_count(int((~finite).sum()), "value that is", "values that are")
     if missing == "error":
         first = int(np.argmin(finite))
         raise DataError(
-            f"series {series.id!r} has {count} values that are NaN or infinite, the first "
-            f"{series.values[first]} at {show(series.times[first])}; mend them, or say "
-            "missing='skip' or missing='interpolate'"
+            f"{series} has {found} NaN or infinite, the first {series.values[first]} "
+            f"at {format_time(series.times[first])}; fix them, or pass missing='skip' or "
+            "missing='interpolate'"
         )
     if not finite.any():
-        raise DataError(f"series {series.id!r} has no finite value")
+        raise DataError(f"{series} has no finite value")
     if missing == "skip":
-        _say(series, f"{count} values that are NaN or infinite are left out")
+        _warn(series, f"skipped {found} NaN or infinite")
     return Series(series.id, series.times[finite], series.values[finite])
 
 
-def _regular(
+def _fill_gaps(
     series: Series, calendar: Calendar, missing: Missing, before: np.generic | None
 ) -> Series:
-    """The series with every time of its calendar, or an error; as it is if times may be skipped."""
+    """The series with every time of its calendar, or an error; unchanged if gaps may be skipped."""
     known = [] if before is None else [before]
     times = np.r_[np.asarray(known, series.times.dtype), series.times]
     if missing == "skip" or len(times) < 2:
         return series
-    gaps = calendar.missing(times)
+    gaps = calendar.count_missing(times)
     if not gaps.any():
         return series
     first = int(np.argmax(gaps > 0))
     unbridged = before is not None and gaps[0] > 0
     if missing == "error" or unbridged:
         raise DataError(
-            f"series {series.id!r} has {int(gaps.sum())} times missing (one every {calendar}), the "
-            f"first after {show(times[first])}; add the rows, or say missing='skip'"
-            + ("" if unbridged else " or missing='interpolate'")
+            f"{series} has {format_count(int(gaps.sum()), 'missing time')} (one every "
+            f"{calendar}), the first after {format_time(times[first])}; add the rows, or pass "
+            "missing='skip'" + ("" if unbridged else " or missing='interpolate'")
         )
-    _say(series, f"{int(gaps.sum())} steps are interpolated")
+    _warn(series, f"interpolated {format_count(int(gaps.sum()), 'step')}")
     at = np.r_[0, np.cumsum(gaps[len(known) :] + 1)]
-    filled = np.r_[series.times[0], calendar.after(series.times[0], int(at[-1]))]
+    filled = np.r_[series.times[0], calendar.next_times(series.times[0], int(at[-1]))]
     return Series(series.id, filled, np.interp(np.arange(len(filled)), at, series.values))
 
 
-def _say(series: Series, what: str) -> None:
-    warnings.warn(f"series {series.id!r}: {what}", DataWarning, stacklevel=6)
+def _warn(series: Series, what: str) -> None:
+    warnings.warn(f"{series}: {what}", DataWarning, stacklevel=6)

@@ -1,117 +1,175 @@
-"""The picture of a forecast: the series with what comes next, and the policies side by side."""
+"""The picture of a forecast: series with what comes next, and the policies side by side."""
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from statewise.checkpoint import replace_atomically
-from statewise.errors import MissingExtraError
-from statewise.forecast.calendar import Calendar
+from statewise.figures import (
+    INK,
+    LINE,
+    SOFT,
+    label_times,
+    make_figure,
+    scale_times,
+    shorten,
+    style_axes,
+    write_figure,
+)
 from statewise.forecast.comparison import Comparison
-from statewise.forecast.walk import NAME
+from statewise.forecast.rollout import NAME
 
-_INK, _ACCENT, _MUTED = "#1b1f24", "#0b6e99", "#8a9199"
+PANELS = 12
+"""How many series are drawn where none is chosen."""
+
+_ACCENT = "#0b6e99"
 _COLOURS = {"reset": "#c4453a", "window": "#c98a1b", "seed": "#2f8f5b", "carry": "#5a4fb0"}
-_SHOWN = 72
+_STEPS = 72
+"""How many steps of a history are drawn, unless twice the test part is longer."""
+_SERIES_WIDTH, _POLICIES_WIDTH, _POLICIES_HEIGHT = 7.4, 3.6, 4.2
+"""Of the figure's parts, in inches."""
 
 
-def picture(
+def draw_forecast(
     path: str | Path,
     comparison: Comparison,
     forecast: Any,
-    levels: list[float],
+    levels: Sequence[float],
     metric: str = "rmse",
+    ids: Sequence[Hashable] | None = None,
 ) -> None:
-    """Draw a PNG.
+    """Draw a PNG: a panel for each series, and one that compares the policies.
 
     Arguments:
-        path: where to; it appears whole or not at all.
+        path: where to; the file appears whole or not at all.
         comparison: the policies and baselines.
-        forecast: the frame of `Forecaster.predict`, its first rows those of the first series.
+        forecast: the frame of `Forecaster.predict` for the same series.
         levels: the prediction intervals to draw.
+        metric: what the policies are compared by.
+        ids: the series to draw; None draws the first `PANELS`.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtraError("matplotlib", "forecast", "a picture") from None
-    figure = Figure(figsize=(11, 4.6), layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2, width_ratios=[2.1, 1])
-    _draw_series(left, comparison, forecast, levels, metric)
-    _draw_errors(right, comparison, metric)
-    for axes in (left, right):
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(colors=_INK, labelsize=9)
-    with replace_atomically(path) as temporary:
-        figure.savefig(temporary, dpi=130, format="png")
-
-
-def _draw_series(
-    axes: Any, comparison: Comparison, forecast: Any, levels: list[float], metric: str
-) -> None:
-    one = comparison.panel.series[0]
-    test = comparison.truth.shape[1]
-    ahead = {name: np.asarray(forecast[name]) for name in forecast.columns}
-    steps = len(ahead[NAME]) // len(comparison.panel.series)
-    shown = min(len(one.values), max(_SHOWN, 2 * test))
-    times = np.r_[one.times[-shown:], comparison.panel.calendar.after(one.times[-1], steps)]
-    past, future = np.arange(shown), np.arange(shown, shown + steps)
-    axes.axvspan(shown - test - 0.5, shown - 0.5, color="#f0f2f4", zorder=0)
-    axes.text(
-        shown - test,
-        1.0,
-        " test",
-        transform=axes.get_xaxis_transform(),
-        va="top",
-        color=_MUTED,
-        fontsize=9,
-    )
-    axes.plot(past, one.values[-shown:], color=_INK, lw=1.4, label="observed")
+    every = [one.id for one in comparison.panel.series]
+    shown = every[:PANELS] if ids is None else list(ids)
     errors = comparison.errors(metric)
-    best = min(comparison.forecasts, key=lambda name: errors[name].mean())
+    best = min(comparison.forecasts, key=lambda name: float(errors[name].mean()))
+    columns = min(3, int(np.ceil(np.sqrt(len(shown)))))
+    rows = -(-len(shown) // columns)
+    height = 4.8 if rows == 1 else 1.0 + (2.4 if columns == 2 else 1.8) * rows
+    figure = make_figure(_SERIES_WIDTH + _POLICIES_WIDTH, height, "forecast")
+    left, right = figure.add_gridspec(1, 2, width_ratios=[_SERIES_WIDTH, _POLICIES_WIDTH])
+    panels = left.subgridspec(rows, columns)
+    for place, key in enumerate(shown):
+        axes = figure.add_subplot(panels[divmod(place, columns)])
+        curves = _Curves.read(comparison, forecast, levels, best, every.index(key))
+        _draw_series(axes, curves, best)
+        alone = "The series and its forecast" if len(every) == 1 else str(key)
+        width = _SERIES_WIDTH / columns
+        style_axes(axes, shorten(alone, int(10 * width)))
+        label_times(axes, curves.times, width - 0.7)
+        if columns > 1:
+            axes.tick_params(labelsize=8)
+            axes.xaxis.get_offset_text().set_fontsize(8)
+        else:
+            axes.set_ylabel(comparison.columns.target, color=INK, parse_math=False)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside lower left", ncols=len(labels), frameon=False, fontsize=9
+    )
+    if len(shown) < len(every):
+        title = f"{len(shown)} of {len(every)} series"
+        figure.suptitle(title, x=0.01, ha="left", fontsize=10, color=SOFT)
+    share = min(1.0, _POLICIES_HEIGHT / height)
+    beside = right.subgridspec(2, 1, height_ratios=[share, 1 - share])[0] if share < 0.7 else right
+    axes = figure.add_subplot(beside)
+    _draw_policies(axes, comparison, errors, metric)
+    style_axes(axes, "Ways to handle the state")
+    write_figure(figure, path)
+
+
+@dataclass(frozen=True)
+class _Curves:
+    """What is drawn of a series.
+
+    Arguments:
+        times: of the steps shown and those that are forecast, (T + horizon,).
+        observed: (T,).
+        predicted: one step ahead, for the last steps of the history, (test,).
+        forecast: (horizon,).
+        intervals: level -> low and high, each (horizon,).
+    """
+
+    times: np.ndarray
+    observed: np.ndarray
+    predicted: np.ndarray
+    forecast: np.ndarray
+    intervals: dict[float, tuple[np.ndarray, np.ndarray]]
+
+    @classmethod
+    def read(
+        cls,
+        comparison: Comparison,
+        forecast: Any,
+        levels: Sequence[float],
+        policy: str,
+        index: int,
+    ) -> _Curves:
+        """Those of the series of this index."""
+        one = comparison.panel.series[index]
+        steps = len(forecast) // len(comparison.panel.series)
+
+        def ahead(name: str) -> np.ndarray:
+            return np.asarray(forecast[name])[index * steps : (index + 1) * steps]
+
+        predicted = comparison.forecasts[policy][:, index].mean(axis=0)
+        shown = max(_STEPS, 2 * len(predicted))
+        return cls(
+            np.r_[one.times[-shown:], comparison.panel.calendar.next_times(one.times[-1], steps)],
+            one.values[-shown:],
+            predicted,
+            ahead(NAME),
+            {
+                level: (ahead(f"{NAME}-lo-{level:g}"), ahead(f"{NAME}-hi-{level:g}"))
+                for level in levels
+            },
+        )
+
+
+def _draw_series(axes: Any, curves: _Curves, policy: str) -> None:
+    x = scale_times(curves.times)
+    last, test = len(curves.observed) - 1, len(curves.predicted)
+    edge = (x[last - test] + x[last - test + 1]) / 2 if test <= last else x[0]
+    axes.axvspan(edge, x[last], color="#f0f2f4", lw=0, zorder=0, label="test part")
+    axes.plot(x[: last + 1], curves.observed, color=INK, lw=1.4, label="observed")
     axes.plot(
-        past[-test:],
-        comparison.forecasts[best][:, 0].mean(axis=0),
-        color=_COLOURS[best],
+        x[last - test + 1 : last + 1],
+        curves.predicted,
+        color=_COLOURS[policy],
         lw=1.4,
         ls="--",
-        label=f"one step ahead, policy {best}",
+        label=f"one step ahead, {policy}",
     )
-    joined = np.r_[shown - 1, future]
-    for level in sorted(levels, reverse=True):
-        low, high = (ahead[f"{NAME}-{side}-{level:g}"][:steps] for side in ("lo", "hi"))
-        last = one.values[-1]
+    value = curves.observed[last]
+    for shade, level in enumerate(sorted(curves.intervals, reverse=True), start=1):
+        low, high = curves.intervals[level]
         axes.fill_between(
-            joined,
-            np.r_[last, low],
-            np.r_[last, high],
-            color=_ACCENT,
+            x[last:],
+            np.r_[value, low],
+            np.r_[value, high],
+            color=_mix_with_white(_ACCENT, 0.16 * shade),
             lw=0,
-            alpha=0.16,
             label=f"{level:g}% interval",
         )
-    axes.plot(
-        joined,
-        np.r_[one.values[-1], ahead[NAME][:steps]],
-        color=_ACCENT,
-        lw=2,
-        label=f"forecast, {steps} ahead",
-    )
-    ticks = np.arange(0, len(times), _tick_step(len(times), comparison.panel.calendar))
-    axes.set_xticks(ticks, [_label(times[tick], comparison) for tick in ticks])
-    axes.set_ylabel(comparison.columns.target, color=_INK)
-    count = len(comparison.panel.series)
-    title = f"{one.id}, the first of {count} series" if count > 1 else "The series and its forecast"
-    axes.set_title(title, loc="left", fontsize=11, color=_INK)
-    axes.legend(frameon=False, fontsize=8.5, loc="upper left")
+    axes.plot(x[last:], np.r_[value, curves.forecast], color=_ACCENT, lw=2, label="forecast")
+    axes.set_xlim(x[0], x[-1])
 
 
-def _draw_errors(axes: Any, comparison: Comparison, metric: str) -> None:
-    errors = comparison.errors(metric)
+def _draw_policies(
+    axes: Any, comparison: Comparison, errors: dict[str, np.ndarray], metric: str
+) -> None:
     policies = list(comparison.forecasts)
     rng = np.random.default_rng(0)
     for row, name in enumerate(policies):
@@ -122,31 +180,19 @@ def _draw_errors(axes: Any, comparison: Comparison, metric: str) -> None:
     baselines = {name: float(errors[name][0]) for name in comparison.baselines}
     shown = {name: value for name, value in baselines.items() if np.isfinite(value)}
     for row, value in enumerate(shown.values(), start=len(policies)):
-        axes.plot([value] * 2, [row - 0.3, row + 0.3], color=_MUTED, lw=2.5)
+        axes.plot([value] * 2, [row - 0.3, row + 0.3], color=SOFT, lw=2.5)
     names = [*policies, *shown]
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.set_xlabel(
-        f"{metric.upper()} one step ahead, a dot for each repeat", color=_INK, fontsize=9
-    )
-    axes.grid(axis="x", color="#e3e6e9", lw=0.8)
+    label = f"{metric.upper()} one step ahead; each dot is a repeat"
+    axes.set_xlabel(label, loc="right", color=INK, fontsize=9)
+    axes.locator_params(axis="x", nbins=4)
+    axes.grid(axis="x", color=LINE, lw=0.8)
     axes.set_axisbelow(True)
-    axes.set_title("What to do with the state", loc="left", fontsize=11, color=_INK)
 
 
-def _tick_step(count: int, calendar: Calendar) -> int:
-    """At most eight ticks; whole years or halves of them where the steps are months."""
-    least = -(-count // 8)
-    if not calendar.kind.startswith("month"):
-        return least
-    return next((step for step in (1, 3, 6, 12, 24, 60, 120) if step >= least), least)
+def _mix_with_white(colour: str, share: float) -> tuple[float, ...]:
+    from matplotlib.colors import to_rgb
 
-
-def _label(time: np.generic, comparison: Comparison) -> str:
-    if np.asarray(time).dtype.kind != "M":
-        return str(time)
-    kind, size = comparison.panel.calendar.kind, comparison.panel.calendar.size
-    unit: Any = "M" if kind.startswith("month") else "D"
-    if kind == "second" and size < 86400 * 10**6:
-        unit = "h"
-    return str(np.datetime_as_string(np.asarray(time), unit=unit)).lstrip("0").replace("T", " ")
+    share = min(share, 0.8)
+    return tuple(1 - share * (1 - part) for part in to_rgb(colour))

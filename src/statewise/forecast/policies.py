@@ -1,4 +1,4 @@
-"""What to do with the state at each forecast: the policies, compared on one-step forecasts."""
+"""Ways to handle the state between forecasts: the policies, compared on one-step forecasts."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ import numpy as np
 from statewise.errors import DataError
 from statewise.forecast.baselines import autoregressive, persistence, seasonal_naive
 from statewise.forecast.comparison import Comparison
+from statewise.forecast.core import replace_core_state, reset_core_state
 from statewise.forecast.forecaster import Forecaster
 from statewise.forecast.frames import Columns, Missing, Panel, read
-from statewise.forecast.learning import Learned, Settings, check_series, joined, learn
-from statewise.forecast.prepared import carried, cells_reset
-from statewise.forecast.walk import consume
+from statewise.forecast.learning import Settings, TrainingResult, check_series, join_states, learn
+from statewise.forecast.rollout import consume
+from statewise.progress import Progress
 from statewise.state import State
+from statewise.validation import check_whole_number
+from statewise.wording import format_count
 
 POLICIES = ("reset", "window", "seed", "carry")
-WORTH_PROCESSES = 6.0
-"""Seconds of work that pay for starting processes, each of which imports torch."""
+PARALLEL_SECONDS = 6.0
+"""From how many seconds of work on further processes pay: each of them imports torch."""
 
 
 def compare_state_policies(
@@ -40,7 +43,7 @@ def compare_state_policies(
     n_jobs: int | None = None,
     on_repeat: Callable[[int], None] | None = None,
 ) -> Comparison:
-    """Compare what may be done with the state between one-step forecasts, and the baselines.
+    """Compare ways to handle the state between one-step forecasts, and the baselines.
 
     The network is trained on all but the last `test` steps; then every test step is forecast from
     the true steps before it. Each repeat trains once, from a seed of its own, and all policies use
@@ -80,8 +83,7 @@ def compare_state_policies(
         "window": window,
         "season": season,
     }.items():
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-            raise DataError(f"{name} must be a whole number of at least 1, got {value!r}")
+        check_whole_number(name, value, error=DataError)
     settings = (forecaster or Forecaster()).settings
     columns = Columns(id_col, time_col, target_col)
     panel = read(df, columns, missing)
@@ -89,15 +91,18 @@ def compare_state_policies(
         left = max(0, len(one.values) - test)
         if left <= settings.shortest:
             raise DataError(
-                f"series {one.id!r} has {len(one.values)} steps; a test part of {test} leaves "
-                f"{left} to learn from, and at least {settings.shortest + 1} are needed"
+                f"{one} has {format_count(len(one.values), 'step')}; a test part of "
+                f"{test} leaves {left} to learn from, and at least {settings.shortest + 1} are "
+                "needed"
             )
-        check_series(one.part(None, -test), settings.shortest)
+        check_series(one.slice(None, -test), settings.shortest)
     runs = []
-    for run in _parallel(settings, panel, chosen, test, window, repeats, n_jobs):
-        runs.append(run)
-        if on_repeat is not None:
-            on_repeat(len(runs))
+    with Progress("comparing the policies", repeats) as progress:
+        for run in _run_repeats(settings, panel, chosen, test, window, repeats, n_jobs):
+            runs.append(run)
+            progress.update(len(runs))
+            if on_repeat is not None:
+                on_repeat(len(runs))
     values = [one.values for one in panel.series]
     return Comparison(
         {name: np.stack([run[name] for run in runs]) for name in chosen},
@@ -113,7 +118,7 @@ def compare_state_policies(
     )
 
 
-def _parallel(
+def _run_repeats(
     settings: Settings,
     panel: Panel,
     policies: Sequence[str],
@@ -128,14 +133,14 @@ def _parallel(
     each = [replace(settings, seed=settings.seed + index) for index in range(repeats)]
     if n_jobs is None:
         start = time.perf_counter()
-        yield one_repeat(each.pop(0), panel, policies, test, window)
+        yield run_repeat(each.pop(0), panel, policies, test, window)
         left = (time.perf_counter() - start) * len(each)
-        n_jobs = -1 if left > WORTH_PROCESSES else 1
-    jobs = [delayed(one_repeat)(own, panel, policies, test, window) for own in each]
+        n_jobs = -1 if left > PARALLEL_SECONDS else 1
+    jobs = [delayed(run_repeat)(own, panel, policies, test, window) for own in each]
     yield from Parallel(n_jobs=n_jobs, return_as="generator")(jobs)
 
 
-def one_repeat(
+def run_repeat(
     settings: Settings, panel: Panel, policies: Sequence[str], test: int, window: int
 ) -> dict[str, np.ndarray]:
     """Train on all but the test part, then forecast it under each policy, (series, test) each."""
@@ -146,22 +151,24 @@ def one_repeat(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        learned = learn(settings, [one.part(None, -test) for one in panel.series])
+        trained = learn(settings, [one.slice(None, -test) for one in panel.series])
     finally:
         torch.set_num_threads(threads)
     values = [one.values for one in panel.series]
     before = min(window, *(len(v) - test for v in values))
-    snapshots = _snapshots(learned, values, before + test)
+    snapshots = _take_snapshots(trained, values, before + test)
     return {
-        policy: _forecast(learned, policy, values, snapshots, test, before) for policy in policies
+        policy: _forecast(trained, policy, values, snapshots, test, before) for policy in policies
     }
 
 
-def _snapshots(learned: Learned, values: Sequence[np.ndarray], count: int) -> list[State]:
+def _take_snapshots(
+    trained: TrainingResult, values: Sequence[np.ndarray], count: int
+) -> list[State]:
     """The states of all series before each of the last `count` steps, and after them all."""
-    model = learned.model
+    model = trained.model
     early = [v[: len(v) - count] for v in values]
-    _, state = consume(model, early, joined(learned.starts))
+    _, state = consume(model, early, join_states(trained.starts))
     states = [state]
     for back in range(count, 0, -1):
         _, state = model.step(np.array([[v[-back]] for v in values]), state)
@@ -170,7 +177,7 @@ def _snapshots(learned: Learned, values: Sequence[np.ndarray], count: int) -> li
 
 
 def _forecast(
-    learned: Learned,
+    trained: TrainingResult,
     policy: str,
     values: Sequence[np.ndarray],
     snapshots: Sequence[State],
@@ -181,14 +188,14 @@ def _forecast(
 
     ``snapshots[k]`` stands before step ``T - (window + test) + k`` of each series.
     """
-    model = learned.model
+    model = trained.model
     if policy == "seed":
-        said = [np.asarray(state["outputs.y"]) for state in snapshots[window : window + test]]
-        return np.concatenate(said, axis=1)
+        predicted = [np.asarray(state["outputs.y"]) for state in snapshots[window : window + test]]
+        return np.concatenate(predicted, axis=1)
     if policy == "carry":
-        assert learned.history.state is not None
-        left = learned.history.state.numpy()
-        state = carried(model.architecture, snapshots[window - 1], left)
+        assert trained.history.state is not None
+        left = trained.history.state.numpy()
+        state = replace_core_state(model.architecture, snapshots[window - 1], left)
         forecasts, _ = consume(model, [v[-test - 1 : -1] for v in values], state)
         return np.stack(forecasts)
     steps = 1 if policy == "reset" else window
@@ -196,7 +203,7 @@ def _forecast(
     origins = []
     for origin in range(test):
         before = snapshots[window + origin - steps]
-        state = cells_reset(model.architecture, before, initial)
+        state = reset_core_state(model.architecture, before, initial)
         read = [v[len(v) - test + origin - steps : len(v) - test + origin] for v in values]
         forecasts, _ = consume(model, read, state)
         origins.append([row[-1] for row in forecasts])

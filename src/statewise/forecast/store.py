@@ -1,6 +1,6 @@
-"""A forecaster on disk: the model file and the state file, each with what it alone can tell.
+"""A forecaster on disk: the model file and the state file, each with its part of the settings.
 
-The model file's metadata adds how the forecaster reads series, the state file's where each series
+The model file's metadata says how the forecaster reads series, the state file's where each series
 stands, so that an update rewrites one file, whole or not at all.
 """
 
@@ -32,8 +32,8 @@ MODEL_FILE, STATE_FILE = "model.safetensors", "state.safetensors"
 
 
 @dataclass(frozen=True)
-class Stored:
-    """What is kept of a forecaster.
+class SavedForecaster:
+    """What the files of a forecaster hold.
 
     Arguments:
         model: transforms, network and output.
@@ -50,66 +50,68 @@ class Stored:
     tracks: dict[Hashable, Track]
 
 
-def save(stored: Stored, folder: str | Path) -> None:
-    """Write both files; the folder is made if it is not there."""
+def save(saved: SavedForecaster, folder: str | Path) -> None:
+    """Write both files; the folder is made if it does not exist."""
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FileError(f"cannot make the folder {folder}: {error.strerror}") from error
     settings = {
-        "columns": asdict(stored.columns),
-        "calendar": asdict(stored.calendar),
-        "backend": str(getattr(stored.backend, "value", stored.backend)),
+        "columns": asdict(saved.columns),
+        "calendar": asdict(saved.calendar),
+        "backend": str(getattr(saved.backend, "value", saved.backend)),
         "training": {
-            field.name: getattr(stored.settings, field.name)
+            field.name: getattr(saved.settings, field.name)
             for field in fields(Settings)
             if field.name != "architecture"
         },
     }
-    model, extra = stored.model, {"forecaster": json.dumps(settings)}
+    model, extra = saved.model, {"forecaster": json.dumps(settings)}
     write_model(folder / MODEL_FILE, model.architecture, model.weights(), extra)
-    save_states(stored.tracks, folder)
+    save_states(saved.tracks, folder)
 
 
 def save_states(tracks: Mapping[Hashable, Track], folder: str | Path) -> None:
     """Write the state file alone."""
     if not tracks:
-        raise FileError("there is no series whose state could be saved")
+        raise FileError("this forecaster holds no series, so there is no state to save")
     rows = [
-        {"id": key, "last": _time_text(track.last), "residuals": track.residuals.tolist()}
+        {"id": key, "last": _encode_time(track.last), "residuals": track.residuals.tolist()}
         for key, track in tracks.items()
     ]
     state = State.cat([track.state for track in tracks.values()])
     state.save(Path(folder) / STATE_FILE, extra={"series": json.dumps(rows)})
 
 
-def load(folder: str | Path, cells: Iterable[type[Cell]] = ()) -> Stored:
+def load(folder: str | Path, cells: Iterable[type[Cell]] = ()) -> SavedForecaster:
     """Read both files back."""
     folder = Path(folder)
     if not folder.is_dir():
-        raise FileError(f"there is no folder {folder}; give the one that a forecaster was saved in")
+        raise FileError(f"there is no folder {folder}; give the folder of a saved forecaster")
     model = load_model(folder / MODEL_FILE, cells=cells)
-    settings = _json(folder / MODEL_FILE, MODEL, "forecaster")
-    rows = _json(folder / STATE_FILE, STATE, "series")
+    settings = _read_metadata(folder / MODEL_FILE, MODEL, "forecaster")
+    rows = _read_metadata(folder / STATE_FILE, STATE, "series")
     state = State.load(folder / STATE_FILE)
     _check_pair(folder, model, state, rows)
     try:
-        return Stored(
+        return SavedForecaster(
             model,
             Settings(model.architecture, **settings["training"]),
             Columns(**settings["columns"]),
             Calendar(**settings["calendar"]),
             settings["backend"],
-            _tracks(state, rows),
+            _read_tracks(state, rows),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise FileError(f"{folder} does not hold a complete forecaster: {error!r}") from error
 
 
-def _tracks(state: State, rows: list[dict[str, Any]]) -> dict[Hashable, Track]:
+def _read_tracks(state: State, rows: list[dict[str, Any]]) -> dict[Hashable, Track]:
     return {
-        row["id"]: Track(state.rows(index), _time(row["last"]), np.asarray(row["residuals"], float))
+        row["id"]: Track(
+            state.rows(index), _decode_time(row["last"]), np.asarray(row["residuals"], float)
+        )
         for index, row in enumerate(rows)
     }
 
@@ -123,19 +125,19 @@ def _check_pair(folder: Path, model: Model, state: State, rows: list[Any]) -> No
         )
 
 
-def _json(path: Path, kind: str, key: str) -> Any:
+def _read_metadata(path: Path, kind: str, key: str) -> Any:
     text = checkpoint.read_metadata(path, kind).get(key)
     if text is None:
-        raise FileError(f"{path} is not part of a forecaster: it says nothing of its {key}")
+        raise FileError(f"{path} is not part of a saved forecaster: its metadata has no {key!r}")
     try:
         return json.loads(text)
     except ValueError as error:
-        raise FileError(f"what {path} says of its {key} is not JSON: {error}") from error
+        raise FileError(f"{path}: the metadata {key!r} is not JSON: {error}") from error
 
 
-def _time_text(time: np.generic) -> int | str:
+def _encode_time(time: np.generic) -> int | str:
     return int(time) if np.asarray(time).dtype.kind != "M" else str(time)
 
 
-def _time(text: int | str) -> np.generic:
+def _decode_time(text: int | str) -> np.generic:
     return np.int64(text) if isinstance(text, int) else np.datetime64(text, "us")

@@ -1,4 +1,4 @@
-"""`Card`: what is known of one unit, to print or to put on a page"""
+"""`Card`: what is known of one unit, to print or to show on a page"""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ class Card:
 
     Attributes:
         name, unit: which one: ``"0.c"``, 17.
-        mean, low, high: of its values; 1% of the steps are below low, and 1% above high.
-        labels: ``{"label", "score", "control", "sign"}``: how closely the unit follows a label (the
-            absolute correlation), beside the same with the label displaced in time; the sign is 1
-            where the unit is high where the label is, -1 where it is low there. Best first, by how
-            far the score exceeds the control.
-        effects: what holding it does; none where the model foretells nothing of its own.
+        mean, low, high: of its values; about 1% of the steps are below low, and 1% above high.
+        labels: ``{"label", "score", "control", "sign"}``: the labels that the unit follows more
+            closely than chance explains. The score is the absolute correlation, the control the
+            mean of the same label with blocks of its steps in other orders; the sign is 1 where the
+            unit is high where the label is, -1 where it is low there. Best first, by how far the
+            score exceeds the control.
+        effects: what holding it does; none where the model does not predict its own next input.
         measure: what changes are measured in: ``"bits"``, ``"squared error"`` or None.
         top, bottom: where its values are highest and lowest.
     """

@@ -1,4 +1,4 @@
-"""Stills of a trace by matplotlib: heat maps, the gates of a unit, coloured text"""
+"""Pictures of a trace by matplotlib: heat maps, the gates of a unit, coloured text"""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import numpy as np
 
 from statewise.cells import GRU, LSTM
 from statewise.errors import InputError
-from statewise.inspect.canvas import INK, LINE, SOFT, figure_of, saved, titled
-from statewise.inspect.subject import cell_of, innermost, memory, suggestion, telling
+from statewise.figures import INK, LINE, SOFT, count_columns, make_figure, style_axes, write_figure
+from statewise.inspect.subject import find_memory, get_cell, pick_unit, suggest, unwrap_cell
+from statewise.inspect.unit_groups import find_companions, value_shapes
 
 if TYPE_CHECKING:
-    from statewise.inspect.trace import Trace
+    from statewise.inspect.trace_values import TraceValues
 
 KINDS = ("heat", "gates", "text")
 _LOW, _HIGH = "#0b62c4", "#d1500f"
@@ -23,16 +24,21 @@ _WORDS: dict[type, dict[str, str]] = {
     GRU: {"r": "reset gate", "z": "update gate", "n": "candidate"},
 }
 _GLYPHS = {" ": " ", "\n": "↵", "\t": "→", "": "·"}
+_MONO = "DejaVu Sans Mono"
 _ROW, _ROWS = 80, 40
 """Characters in a line, and lines: what is shown of a text."""
-_STRETCHES = 2000
-"""Into how many stretches a long line is cut, of which each is drawn by its ends."""
+_SPANS = 2000
+"""How many spans a long line is cut into; each is drawn by its lowest and highest value."""
+_BESIDE = 1.5
+"""Inches of a figure beside its axes."""
+_COLUMN = 0.62
+"""The width of a narrow character, as a share of its size."""
 _LETTERS = 100
 """How many characters stand one by one below an axis of steps."""
 
 
 def plot_trace(
-    trace: Trace,
+    trace: TraceValues,
     kind: str = "heat",
     name: str | None = None,
     unit: int | None = None,
@@ -44,58 +50,60 @@ def plot_trace(
     """What `Trace.plot` draws."""
     if kind not in KINDS:
         raise InputError(
-            f"nothing is drawn as {kind!r}{suggestion(kind, KINDS)} There are {', '.join(KINDS)}"
+            f"nothing is drawn as {kind!r}{suggest(kind, KINDS)} There are {', '.join(KINDS)}"
         )
-    name = memory(trace) if name is None else name
+    name = find_memory(trace) if name is None else name
     start, stop = trace.extent(row, steps)
     values = trace[name][row, start:stop].reshape(stop - start, -1)  # (T, units)
     if kind == "heat":
-        return saved(_heat(trace, name, values, start), path)
-    unit = telling(values.T) if unit is None else unit
+        return write_figure(_draw_heat(trace, name, values, start), path)
+    unit = pick_unit(values.T) if unit is None else unit
     trace.unit(name, unit, row)
     if kind == "text":
-        return saved(_text(trace, name, unit, values[:, unit], start), path)
-    return saved(_gates(trace, name, unit, row, (start, stop)), path)
+        return write_figure(_draw_text(trace, name, unit, values[:, unit], start), path)
+    return write_figure(_draw_gates(trace, name, unit, row, (start, stop)), path)
 
 
-def _heat(trace: Trace, name: str, values: np.ndarray, start: int) -> Any:
+def _draw_heat(trace: TraceValues, name: str, values: np.ndarray, start: int) -> Any:
     steps, units = values.shape
-    figure = figure_of(min(16.0, max(6.0, steps / 12)), min(10.0, max(2.4, 1.2 + units / 12)))
+    size = min(16.0, max(6.0, steps / 12)), min(10.0, max(2.4, 1.2 + units / 12))
+    figure = make_figure(*size, "inspect")
     axes = figure.subplots()
     most = float(np.abs(values[np.isfinite(values)]).max(initial=0)) or 1.0
     edges = (start - 0.5, start + steps - 0.5, units - 0.5, -0.5)
     how = {"extent": edges, "aspect": "auto", "interpolation": "nearest" if steps < 2000 else None}
-    image = axes.imshow(values.T, cmap=_colours(), vmin=-most, vmax=most, **how)
+    image = axes.imshow(values.T, cmap=_make_colormap(), vmin=-most, vmax=most, **how)
     bar = figure.colorbar(image, ax=axes, pad=0.01, fraction=0.05)
     bar.outline.set_visible(False)
     axes.set_ylabel("unit")
     axes.yaxis.get_major_locator().set_params(integer=True)
-    _steps_below(axes, trace, start, steps)
-    titled(axes, f"{name}: {units} units, step by step")
+    _label_steps(axes, trace, start, steps)
+    style_axes(axes, f"{name}: {units} units, step by step")
     return figure
 
 
-def _gates(trace: Trace, name: str, unit: int, row: int, span: tuple[int, int]) -> Any:
+def _draw_gates(trace: TraceValues, name: str, unit: int, row: int, span: tuple[int, int]) -> Any:
     layer = name.partition(".")[0]
     start, stop = span
-    known = [one for one in trace if one.partition(".")[0] == layer]
-    known = [one for one in known if unit < trace[one].shape[-1]]
+    known = find_companions(name, value_shapes(trace), trace.model)
     curve = trace.inputs[row, start:stop] if trace.inputs.ndim == 3 else None
     count = len(known) + (curve is not None)
-    figure = figure_of(min(16.0, max(7.0, (stop - start) / 9)), 0.9 + 0.85 * count)
+    figure = make_figure(min(16.0, max(7.0, (stop - start) / 9)), 0.9 + 0.85 * count, "inspect")
     panels = list(np.atleast_1d(figure.subplots(count, 1, sharex=True)))
     t = np.arange(start, stop)
     if curve is not None:
         panel = panels.pop(0)
         for feature in curve.reshape(stop - start, -1).T:
-            panel.plot(*_thinned(t, feature), color=INK, lw=1.3)
-        _named(panel, "input")
+            panel.plot(*_thin_line(t, feature), color=INK, lw=1.3)
+        _name_panel(panel, "input")
         first = panel
-    words = _WORDS.get(type(innermost(cell_of(trace.model, layer))), {})
+    words = _WORDS.get(type(unwrap_cell(get_cell(trace.model, layer))), {})
     for panel, one in zip(panels, known, strict=True):
         values = trace.unit(one, unit, row)[start:stop]
-        _filled(panel, t, values, shut="gate" in words.get(own := one.partition(".")[2], ""))
-        _named(panel, f"{own}\n{words[own]}" if own in words else own)
+        _draw_filled(
+            panel, t, values, is_gate="gate" in words.get(own := one.partition(".")[2], "")
+        )
+        _name_panel(panel, f"{own}\n{words[own]}" if own in words else own)
     first = first if curve is not None else panels[0]
     for step in np.flatnonzero(trace.reset[row, start:stop]) if trace.reset is not None else ():
         for panel in figure.axes:
@@ -104,40 +112,41 @@ def _gates(trace: Trace, name: str, unit: int, row: int, span: tuple[int, int]) 
         panel.tick_params(axis="x", bottom=panel is panels[-1])
         panel.margins(x=0.01)
     figure.align_ylabels()
-    _steps_below(panels[-1], trace, start, stop - start)
-    titled(first, f"Unit {unit} of layer {layer} through time")
+    _label_steps(panels[-1], trace, start, stop - start)
+    style_axes(first, f"Unit {unit} of layer {layer} through time")
     return figure
 
 
-def _text(trace: Trace, name: str, unit: int, values: np.ndarray, start: int) -> Any:
+def _draw_text(trace: TraceValues, name: str, unit: int, values: np.ndarray, start: int) -> Any:
     """A line of text a row, each character on the colour of its value."""
     if trace.labels is None:
         raise InputError("steps have no labels to colour; write trace.align(text) first")
-    lines = _lines([str(one) for one in trace.labels[start : start + len(values)]])
+    lines = _split_lines([str(one) for one in trace.labels[start : start + len(values)]])
     shown = lines[:_ROWS]
     most = float(np.abs(values[np.isfinite(values)]).max(initial=0)) or 1.0
     grid = np.full((len(shown), _ROW), np.nan)
     for number, (first, characters) in enumerate(shown):
         grid[number, : len(characters)] = values[first : first + len(characters)]
-    figure = figure_of(9.5, 0.9 + 0.235 * len(shown))
+    figure = make_figure(9.5, 0.9 + 0.235 * len(shown), "inspect")
     axes = figure.subplots()
-    image = axes.imshow(grid, cmap=_colours(), vmin=-most, vmax=most, aspect="auto")
-    glyph = _glyphs()
+    image = axes.imshow(grid, cmap=_make_colormap(), vmin=-most, vmax=most, aspect="auto")
     plain: dict[str, Any] = {"ha": "center", "va": "center_baseline", "parse_math": False}
     for number, (_, characters) in enumerate(shown):
         for place, character in enumerate(characters):
-            axes.text(place, number, glyph(character), family="DejaVu Sans Mono", size=9, **plain)
+            glyph = _get_glyph(character)
+            size = 7.5 if count_columns(glyph) > 1 else 9
+            axes.text(place, number, glyph, family=_MONO, size=size, **plain)
     axes.set_axis_off()
     bar = figure.colorbar(image, ax=axes, pad=0.01, fraction=0.02, aspect=12)
     bar.outline.set_visible(False)
     seen = sum(len(characters) for _, characters in shown)
     part = f", the first {seen:,} of {len(values):,} steps" if len(shown) < len(lines) else ""
-    titled(axes, f"{name}, unit {unit}{part}")
+    style_axes(axes, f"{name}, unit {unit}{part}")
     return figure
 
 
-def _lines(labels: list[str]) -> list[tuple[int, list[str]]]:
-    """Where each line begins and what stands in it: lines end with the text's own, or are full."""
+def _split_lines(labels: list[str]) -> list[tuple[int, list[str]]]:
+    """The first step and the characters of each line: to a newline, or until the line is full."""
     lines: list[tuple[int, list[str]]] = [(0, [])]
     for step, label in enumerate(labels):
         if len(lines[-1][1]) == _ROW:
@@ -151,10 +160,10 @@ def _lines(labels: list[str]) -> list[tuple[int, list[str]]]:
 # Parts
 
 
-def _filled(axes: Any, t: np.ndarray, values: np.ndarray, shut: bool) -> None:
-    """A line over its colour; from 0 to 1 where it is a gate that can be shut."""
+def _draw_filled(axes: Any, t: np.ndarray, values: np.ndarray, is_gate: bool) -> None:
+    """A line over its colour, on an axis from 0 to 1 for a gate."""
     most = max(1.0, float(np.abs(values).max(initial=0)))
-    t, values = _thinned(t, values)
+    t, values = _thin_line(t, values)
     axes.plot(t, values, color=INK, lw=1.1)
     for colour, where in ((_LOW, values < 0), (_HIGH, values >= 0)):
         axes.fill_between(
@@ -163,17 +172,17 @@ def _filled(axes: Any, t: np.ndarray, values: np.ndarray, shut: bool) -> None:
             values,
             where=where,
             interpolate=True,
-            color=SOFT if shut else colour,
+            color=SOFT if is_gate else colour,
             alpha=0.4,
             lw=0,
         )
-    axes.set_ylim((-0.03, 1.03) if shut else (-1.05 * most, 1.05 * most))
+    axes.set_ylim((-0.03, 1.03) if is_gate else (-1.05 * most, 1.05 * most))
     axes.axhline(0, color=LINE, lw=0.8, zorder=0)
 
 
-def _thinned(t: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of many steps the lowest and the highest value of every short stretch."""
-    every = -(-len(t) // _STRETCHES)
+def _thin_line(t: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of many steps, the lowest and the highest value of every short span."""
+    every = -(-len(t) // _SPANS)
     if every < 4:
         return t, values
     starts = np.arange(0, len(t), every)
@@ -181,45 +190,42 @@ def _thinned(t: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return t[starts].repeat(2), np.stack(ends, axis=1).ravel()
 
 
-def _named(axes: Any, name: str) -> None:
+def _name_panel(axes: Any, name: str) -> None:
     axes.set_ylabel(name, rotation=0, ha="right", va="center", color=INK, parse_math=False)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(colors=SOFT, labelsize=8)
 
 
-def _steps_below(axes: Any, trace: Trace, start: int, steps: int) -> None:
-    """Characters one by one, times at a few places, or the numbers of the steps."""
+def _label_steps(axes: Any, trace: TraceValues, start: int, steps: int) -> None:
+    """Label the steps by single characters, by a few of their times, or by their numbers."""
     axes.set_xlabel("step")
     if trace.labels is None:
         axes.xaxis.get_major_locator().set_params(integer=True)
         return
-    labels, glyph = [str(one) for one in trace.labels[start : start + steps]], _glyphs()
+    labels = [str(one) for one in trace.labels[start : start + steps]]
     letters = all(len(label) <= 1 for label in labels)
     if letters and steps > _LETTERS:
         axes.xaxis.get_major_locator().set_params(integer=True)
         return
-    every = 1 if letters else -(-steps // 10)
-    written = [glyph(label) if letters else "".join(map(glyph, label)) for label in labels[::every]]
-    axes.set_xticks(np.arange(start, start + steps, every), written, parse_math=False)
+    glyphs = [_get_glyph(one) if letters else "".join(map(_get_glyph, one)) for one in labels]
+    room = 72 * (axes.get_figure().get_figwidth() - _BESIDE) / steps  # points a step
+    widest = max(map(count_columns, glyphs), default=1)
+    size = min(9.0, room / (_COLUMN * widest)) if letters else 9.0
+    every = 1 if letters else max(1, int(np.ceil(_COLUMN * size * (widest + 1) / room)))
+    axes.set_xticks(np.arange(start, start + steps, every), glyphs[::every], parse_math=False)
+    axes.tick_params(axis="x", labelsize=size)
     if letters:
-        axes.tick_params(axis="x", length=0, labelfontfamily="DejaVu Sans Mono")
+        axes.tick_params(axis="x", length=0, labelfontfamily=_MONO)
     axes.set_xlabel("")
 
 
-def _glyphs() -> Any:
-    """A character as the font can show it."""
-    from matplotlib.font_manager import findfont, get_font
-
-    font = get_font(findfont("DejaVu Sans Mono"))
-
-    def glyph(character: str) -> str:
-        sign = _GLYPHS.get(character, character)
-        return sign if len(sign) == 1 and font.get_char_index(ord(sign)) else "\u25a1"
-
-    return glyph
+def _get_glyph(character: str) -> str:
+    """A character as a picture shows it: a sign for what has no shape."""
+    sign = _GLYPHS.get(character, character)
+    return sign if len(sign) == 1 and (sign == " " or sign.isprintable()) else "\u25a1"
 
 
-def _colours() -> Any:
+def _make_colormap() -> Any:
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list("statewise", ["#4891eb", "#ffffff", "#e86e14"])

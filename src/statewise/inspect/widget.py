@@ -5,31 +5,28 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from statewise.errors import MissingExtraError
-from statewise.inspect.page import charts, module, payload, styles
+from statewise.extras import require
+from statewise.inspect.page import build_payload, read_module, read_plotly, read_styles
 
 if TYPE_CHECKING:
-    from statewise.inspect.trace import Trace
+    from statewise.inspect.trace_values import TraceValues
 
 
-def widget(trace: Trace, *args: Any, **options: Any) -> Any:
-    """What `Trace.widget` gives; arguments are those of `page.payload`."""
-    return _view()(payload=payload(trace, *args, **options), plotly=charts())
+def widget(trace: TraceValues, *args: Any, **options: Any) -> Any:
+    """The widget of a trace; arguments are those of `page.build_payload`."""
+    return _widget_class()(payload=build_payload(trace, *args, **options), plotly=read_plotly())
 
 
 @cache
-def _view() -> Any:
-    try:
-        import anywidget
-        import traitlets
-    except ImportError:
-        raise MissingExtraError("anywidget", "notebook", "a widget") from None
+def _widget_class() -> Any:
+    base: Any = require("anywidget", "notebook", "a widget").AnyWidget
+    traitlets = require("traitlets", "notebook", "a widget")
 
-    class View(anywidget.AnyWidget):  # type: ignore[misc,unused-ignore]
-        """Shows a payload by the page's own module, which needs plotly's JavaScript beside it."""
+    class View(base):  # type: ignore[misc,unused-ignore]
+        """Shows a payload by the JavaScript of the page and of plotly."""
 
-        _esm = module()
-        _css = styles()
+        _esm = read_module()
+        _css = read_styles()
         payload = traitlets.Dict().tag(sync=True)
         plotly = traitlets.Unicode().tag(sync=True)
 

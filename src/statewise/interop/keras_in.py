@@ -14,8 +14,8 @@ from statewise.cell import Cell
 from statewise.cells import GRU, LSTM, Bidirectional, Dense, Dropout, Elman, LayerNorm
 from statewise.cells.activations import ACTIVATIONS
 from statewise.errors import ConversionError, ConversionWarning
-from statewise.interop.keras_file import keras_for, load_keras
-from statewise.interop.parts import Draft, both_ways, reorder
+from statewise.interop.parts import Draft, join_directions, reorder
+from statewise.loading import describe_foreign, framework_of, load_keras, require_keras
 from statewise.runtime import Model
 
 RECURRENT = ("SimpleRNN", "LSTM", "GRU")
@@ -49,36 +49,35 @@ def from_keras(
         y, state = model(x)
         y_t, state = model.step(x_t, state)
     """
-    keras = None
     if isinstance(model, (str, Path)):
         model = load_keras(model, custom=custom, unsafe=unsafe)
-    keras = keras_for("from_keras")
-    if not isinstance(model, (keras.Model, keras.layers.Layer)):
+    require_keras("from_keras")
+    if framework_of(model) != "keras":
         raise ConversionError(
-            f"from_keras takes a Keras model or the path of one, got {type(model).__name__}"
+            f"from_keras takes a Keras model or its path, got {describe_foreign(model)}"
         )
     draft = Draft(f"the Keras model {model.name!r}")
-    for layer in layers_of(model, draft):
+    for layer in list_layers(model, draft):
         where = f"{layer.name} ({type(layer).__name__})"
         try:
             _add(draft, where, layer)
-        except _RefusedError as refused:
-            draft.refuse(where, str(refused))
+        except _NoCounterpartError as reason:
+            draft.refuse(where, str(reason))
     architecture, arrays = draft.finish()
     return Model(architecture, arrays)
 
 
-class _RefusedError(Exception):
+class _NoCounterpartError(Exception):
     """Why a layer cannot be carried over."""
 
 
-def layers_of(model: Any, draft: Draft) -> list[Any]:
-    """The layers of a chain, first to last, nested models opened; what is no chain is refused."""
-    keras = keras_for("from_keras")
+def list_layers(model: Any, draft: Draft) -> list[Any]:
+    """The layers of a chain in order, also of nested models; what is no chain is refused."""
+    keras = require_keras("from_keras")
     if isinstance(model, keras.Sequential):
         if not model.built:
             draft.refuse(model.name, "it has no weights yet; build it, or call it once")
-        return [inner for layer in model.layers for inner in _opened(layer, draft)]
+        return [inner for layer in model.layers for inner in _open_nested(layer, draft)]
     if not isinstance(model, keras.Model):
         return [model]
     if len(getattr(model, "inputs", None) or ()) > 1:
@@ -87,11 +86,11 @@ def layers_of(model: Any, draft: Draft) -> list[Any]:
     if not getattr(model, "outputs", None):
         draft.refuse(model.name, "a subclassed model does not say what it does; use its layers")
         return []
-    return _chain(model, draft)
+    return _follow_chain(model, draft)
 
 
-def _chain(model: Any, draft: Draft) -> list[Any]:
-    """The layers from the first output back to the input, turned round."""
+def _follow_chain(model: Any, draft: Draft) -> list[Any]:
+    """The layers in order, followed from the first output back to the input."""
     found: list[Any] = []
     tensor = model.outputs[0]
     while True:
@@ -106,28 +105,28 @@ def _chain(model: Any, draft: Draft) -> list[Any]:
         if len(given) != 1 or isinstance(given[0], (list, tuple)) or options:
             draft.refuse(layer.name, "takes several inputs; only a chain is carried over")
             break
-        found = [*_opened(layer, draft), *found]
+        found = [*_open_nested(layer, draft), *found]
         tensor = given[0]
     return found
 
 
-def _opened(layer: Any, draft: Draft) -> list[Any]:
-    keras = keras_for("from_keras")
-    return layers_of(layer, draft) if isinstance(layer, keras.Model) else [layer]
+def _open_nested(layer: Any, draft: Draft) -> list[Any]:
+    keras = require_keras("from_keras")
+    return list_layers(layer, draft) if isinstance(layer, keras.Model) else [layer]
 
 
 def _add(draft: Draft, where: str, layer: Any) -> None:
     """One Keras layer as the next layers."""
     kind = type(layer).__name__
     if type(layer).__module__.partition(".")[0] != "keras":
-        raise _RefusedError("a custom layer has no counterpart")
+        raise _NoCounterpartError("a custom layer has no counterpart")
     match kind:
         case "InputLayer" | "Masking" | "ActivityRegularization":
             pass
         case "Dropout" | "SpatialDropout1D":
             draft.add(Dropout(float(layer.rate)))
         case "Activation" | "ReLU" | "Softmax":
-            draft.activate(where, _plain_activation(layer, kind))
+            draft.activate(where, _read_activation_layer(layer, kind))
         case "TimeDistributed":
             _add(draft, where, layer.layer)
         case _:
@@ -138,67 +137,69 @@ def _add_weighted(draft: Draft, where: str, layer: Any) -> None:
     """One Keras layer that has weights."""
     kind = type(layer).__name__
     if not layer.built:
-        raise _RefusedError("it has no weights yet; build the model, or call it once")
+        raise _NoCounterpartError("it has no weights yet; build the model, or call it once")
     match kind:
         case "Embedding":
             if draft.inputs is not None:
-                raise _RefusedError("an embedding must come first")
-            draft.tokens(_array(layer.embeddings))
+                raise _NoCounterpartError("an embedding must come first")
+            draft.tokens(_to_array(layer.embeddings))
         case "Dense":
-            _dense(draft, layer)
+            _add_dense(draft, layer)
         case "LayerNormalization":
-            _layer_norm(draft, layer)
+            _add_layer_norm(draft, layer)
         case "Bidirectional":
-            _bidirectional(draft, where, layer)
+            _add_bidirectional(draft, where, layer)
         case _ if kind in RECURRENT:
-            _alone(draft, where, layer)
+            _add_one_way(draft, where, layer)
         case _:
-            raise _RefusedError("no counterpart")
+            raise _NoCounterpartError("no counterpart")
 
 
-def _alone(draft: Draft, where: str, layer: Any) -> None:
+def _add_one_way(draft: Draft, where: str, layer: Any) -> None:
     if layer.go_backwards:
-        raise _RefusedError("go_backwards reads from the end; only Bidirectional does so here")
-    cell, arrays = recurrent(layer)
-    _say_dropout(draft, where, layer)
-    _enter(draft, int(arrays["W"].shape[1]))
+        raise _NoCounterpartError(
+            "go_backwards reads from the end; only Bidirectional does so here"
+        )
+    cell, arrays = convert_recurrent(layer)
+    _add_dropout(draft, where, layer)
+    _set_inputs(draft, int(arrays["W"].shape[1]))
     draft.add(cell, arrays)
 
 
-def _bidirectional(draft: Draft, where: str, layer: Any) -> None:
+def _add_bidirectional(draft: Draft, where: str, layer: Any) -> None:
     ahead, behind = layer.forward_layer, layer.backward_layer
     if type(ahead).__name__ not in RECURRENT or type(behind).__name__ not in RECURRENT:
-        raise _RefusedError(f"no counterpart of {type(ahead).__name__} in both directions")
+        raise _NoCounterpartError(f"no counterpart of {type(ahead).__name__} in both directions")
     if layer.merge_mode != "concat":
-        raise _RefusedError(f"merge_mode={layer.merge_mode!r}; only 'concat' is carried over")
+        raise _NoCounterpartError(f"merge_mode={layer.merge_mode!r}; only 'concat' is carried over")
     if not layer.return_sequences:
-        raise _RefusedError(
+        raise _NoCounterpartError(
             "return_sequences=False joins the ends of both directions, which is no step's output"
         )
     if ahead.go_backwards or not behind.go_backwards:
-        raise _RefusedError("the forward layer must read forward and the other backward")
-    (cell, arrays), (other, back) = recurrent(ahead), recurrent(behind)
+        raise _NoCounterpartError("the forward layer must read forward and the other backward")
+    (cell, arrays), (other, back) = convert_recurrent(ahead), convert_recurrent(behind)
     if cell != other:
-        raise _RefusedError(f"its directions differ: {cell} and {other}")
-    _say_dropout(draft, where, ahead)
-    _enter(draft, int(arrays["W"].shape[1]))
-    draft.add(Bidirectional(cell), both_ways(arrays, back))
+        raise _NoCounterpartError(f"its directions differ: {cell} and {other}")
+    _add_dropout(draft, where, ahead)
+    _set_inputs(draft, int(arrays["W"].shape[1]))
+    draft.add(Bidirectional(cell), join_directions(arrays, back))
 
 
-def recurrent(layer: Any) -> tuple[Cell, dict[str, np.ndarray]]:
+def convert_recurrent(layer: Any) -> tuple[Cell, dict[str, np.ndarray]]:
     """The cell of a Keras SimpleRNN, LSTM or GRU, and its parameters."""
     units = int(layer.units)
-    arrays = {"W": _array(layer.cell.kernel).T, "R": _array(layer.cell.recurrent_kernel).T}
-    bias = _array(layer.cell.bias) if layer.use_bias else None
-    act = _activation(layer.activation)
+    arrays = {"W": _to_array(layer.cell.kernel).T, "R": _to_array(layer.cell.recurrent_kernel).T}
+    bias = _to_array(layer.cell.bias) if layer.use_bias else None
+    act = _read_activation(layer.activation)
     match type(layer).__name__:
         case "SimpleRNN":
             cell: Cell = Elman(units, activation=act)
         case "LSTM":  # gates i, f, c, o: statewise's order
-            gate = _activation(layer.recurrent_activation)
+            gate = _read_activation(layer.recurrent_activation)
             cell = LSTM(units, activation=act, recurrent_activation=gate)
         case _:  # gates z, r, h
-            gate = _activation(layer.recurrent_activation)
+            gate = _read_activation(layer.recurrent_activation)
             after = bool(layer.reset_after)
             reset = "after" if after else "before"
             cell = GRU(units, reset, activation=act, recurrent_activation=gate)
@@ -215,33 +216,33 @@ def recurrent(layer: Any) -> tuple[Cell, dict[str, np.ndarray]]:
     return cell, {name: np.ascontiguousarray(value) for name, value in arrays.items()}
 
 
-def _dense(draft: Draft, layer: Any) -> None:
-    w = np.ascontiguousarray(_array(layer.kernel).T)
-    b = _array(layer.bias) if layer.use_bias else np.zeros(len(w), w.dtype)
-    _enter(draft, w.shape[1])
-    draft.add(Dense(int(layer.units), _activation(layer.activation)), {"W": w, "b": b})
+def _add_dense(draft: Draft, layer: Any) -> None:
+    w = np.ascontiguousarray(_to_array(layer.kernel).T)
+    b = _to_array(layer.bias) if layer.use_bias else np.zeros(len(w), w.dtype)
+    _set_inputs(draft, w.shape[1])
+    draft.add(Dense(int(layer.units), _read_activation(layer.activation)), {"W": w, "b": b})
 
 
-def _layer_norm(draft: Draft, layer: Any) -> None:
+def _add_layer_norm(draft: Draft, layer: Any) -> None:
     axes = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
     if list(axes) not in ([-1], [2]):
-        raise _RefusedError(f"axis={layer.axis}; only the last axis is carried over")
+        raise _NoCounterpartError(f"axis={layer.axis}; only the last axis is carried over")
     if getattr(layer, "rms_scaling", False):
-        raise _RefusedError("rms_scaling has no counterpart")
+        raise _NoCounterpartError("rms_scaling has no counterpart")
     if not (layer.scale or layer.center):
-        raise _RefusedError("scale=False with center=False has no weights to carry over")
-    scale = _array(layer.gamma) if layer.scale else np.ones_like(_array(layer.beta))
-    shift = _array(layer.beta) if layer.center else np.zeros_like(scale)
-    _enter(draft, len(scale))
+        raise _NoCounterpartError("scale=False with center=False has no weights to carry over")
+    scale = _to_array(layer.gamma) if layer.scale else np.ones_like(_to_array(layer.beta))
+    shift = _to_array(layer.beta) if layer.center else np.zeros_like(scale)
+    _set_inputs(draft, len(scale))
     draft.add(LayerNorm(float(layer.epsilon)), {"scale": scale, "shift": shift})
 
 
-def _enter(draft: Draft, width: int) -> None:
+def _set_inputs(draft: Draft, width: int) -> None:
     if draft.inputs is None:
         draft.inputs = Vector(width)
 
 
-def _say_dropout(draft: Draft, where: str, layer: Any) -> None:
+def _add_dropout(draft: Draft, where: str, layer: Any) -> None:
     """Dropout of the inputs is a layer of its own; that of the state acts in training alone."""
     if layer.dropout:
         draft.add(Dropout(float(layer.dropout)))
@@ -253,27 +254,27 @@ def _say_dropout(draft: Draft, where: str, layer: Any) -> None:
         )
 
 
-def _plain_activation(layer: Any, kind: str) -> str:
+def _read_activation_layer(layer: Any, kind: str) -> str:
     if kind == "ReLU":
         if layer.max_value is not None or layer.negative_slope or layer.threshold:
-            raise _RefusedError("only the plain ReLU is carried over")
+            raise _NoCounterpartError("only the plain ReLU is carried over")
         return "relu"
     if kind == "Softmax":
         if layer.axis != -1:
-            raise _RefusedError(f"axis={layer.axis}; only the last axis is carried over")
+            raise _NoCounterpartError(f"axis={layer.axis}; only the last axis is carried over")
         return "softmax"
-    return _activation(layer.activation)
+    return _read_activation(layer.activation)
 
 
-def _activation(function: Any) -> str:
+def _read_activation(function: Any) -> str:
     name = getattr(function, "__name__", type(function).__name__)
     own = (getattr(function, "__module__", None) or "").partition(".")[0] == "keras"
     if name not in ACTIVATIONS or not own:
-        raise _RefusedError(f"activation {name}; there are {', '.join(ACTIVATIONS)}")
+        raise _NoCounterpartError(f"activation {name}; there are {', '.join(ACTIVATIONS)}")
     return name
 
 
-def _array(variable: Any) -> np.ndarray:
+def _to_array(variable: Any) -> np.ndarray:
     """The value of a Keras variable, in NumPy."""
-    keras = keras_for("from_keras")
+    keras = require_keras("from_keras")
     return np.array(keras.ops.convert_to_numpy(variable.value))

@@ -11,8 +11,8 @@ from statewise.architecture import Tokens
 from statewise.arrays import to_numpy
 from statewise.cell import Cell
 from statewise.cells import GRU, LSTM, Bidirectional, Dense, Dropout, Elman, LayerNorm
-from statewise.interop.keras_file import keras_for
-from statewise.interop.parts import Weighted, extras_of, own, raise_all, reorder
+from statewise.interop.parts import Weighted, list_own_options, raise_all, reorder, select_prefix
+from statewise.loading import require_keras
 
 
 def to_keras(model: Weighted, *, stateful: int | None = None) -> Any:
@@ -34,12 +34,12 @@ def to_keras(model: Weighted, *, stateful: int | None = None) -> Any:
 
         sw.interop.to_keras(model).save("model.keras")
     """
-    keras = keras_for("to_keras")
+    keras = require_keras("to_keras")
     architecture = model.architecture
     problems = [
         f"layer {index} ({type(cell).__name__}): {why}"
         for index, cell in enumerate(architecture.layers)
-        if (why := _refusal(cell)) is not None
+        if (why := _find_obstacle(cell)) is not None
     ]
     outputs = architecture.outputs
     if outputs is not None and (outputs.inverse or outputs.remember):
@@ -47,38 +47,38 @@ def to_keras(model: Weighted, *, stateful: int | None = None) -> Any:
     raise_all("the model", problems)
     arrays = {name: np.asarray(to_numpy(value)) for name, value in model.weights().items()}
     dtype = str(next(iter(arrays.values())).dtype)
-    made: list[tuple[Any, list[np.ndarray]]] = []
+    layers: list[tuple[Any, list[np.ndarray]]] = []
     inputs = architecture.inputs
     if isinstance(inputs, Tokens):
         entry = keras.Input((None,), batch_size=stateful, dtype="int32")
         table = keras.layers.Embedding(inputs.size, inputs.width, dtype=dtype)
-        made.append((table, [arrays["inputs.E"]]))
+        layers.append((table, [arrays["inputs.E"]]))
     else:
         entry = keras.Input((None, inputs.features), batch_size=stateful, dtype=dtype)
     for index, cell in enumerate(architecture.layers):
         options = {"dtype": dtype, "stateful": stateful is not None}
-        made.append(_made(keras, cell, own(arrays, str(index)), options))
+        layers.append(_make_layer(keras, cell, select_prefix(arrays, str(index)), options))
     if outputs is not None:
         linear = keras.layers.Dense(outputs.units, dtype=dtype)
-        made.append((linear, [arrays["outputs.W"].T, arrays["outputs.b"]]))
-    whole = keras.Sequential([entry, *(layer for layer, _ in made)])
-    for layer, weights in made:
+        layers.append((linear, [arrays["outputs.W"].T, arrays["outputs.b"]]))
+    whole = keras.Sequential([entry, *(layer for layer, _ in layers)])
+    for layer, weights in layers:
         if weights:
             layer.set_weights(weights)
     return whole
 
 
-def _refusal(cell: Cell) -> str | None:
+def _find_obstacle(cell: Cell) -> str | None:
     inner = cell.inner if isinstance(cell, Bidirectional) else cell
     if not isinstance(inner, (LSTM, GRU, Elman, Dense, Dropout, LayerNorm)):
         return "Keras has no counterpart"
-    extras = extras_of(inner)
+    extras = list_own_options(inner)
     if getattr(inner, "projection", None):
         extras.append("projection")
     return f"Keras has no {', '.join(extras)}" if extras else None
 
 
-def _made(
+def _make_layer(
     keras: Any, cell: Cell, p: Mapping[str, np.ndarray], options: Mapping[str, Any]
 ) -> tuple[Any, list[np.ndarray]]:
     """A Keras layer, and its weights in Keras's order."""
@@ -93,15 +93,15 @@ def _made(
             layer = keras.layers.LayerNormalization(epsilon=cell.epsilon, **plain)
             return layer, [p["scale"], p["shift"]]
         case Bidirectional():
-            inner = _recurrent(keras, cell.inner, options)
-            ahead, behind = own(p, "forward"), own(p, "backward")
-            weights = [*_weights(cell.inner, ahead), *_weights(cell.inner, behind)]
+            inner = _make_recurrent(keras, cell.inner, options)
+            ahead, behind = select_prefix(p, "forward"), select_prefix(p, "backward")
+            weights = [*_order_weights(cell.inner, ahead), *_order_weights(cell.inner, behind)]
             return keras.layers.Bidirectional(inner, **plain), weights
         case _:
-            return _recurrent(keras, cell, options), _weights(cell, p)
+            return _make_recurrent(keras, cell, options), _order_weights(cell, p)
 
 
-def _recurrent(keras: Any, cell: Any, options: Mapping[str, Any]) -> Any:
+def _make_recurrent(keras: Any, cell: Any, options: Mapping[str, Any]) -> Any:
     common = {**options, "activation": cell.activation, "return_sequences": True}
     if isinstance(cell, Elman):
         return keras.layers.SimpleRNN(cell.units, **common)
@@ -111,7 +111,7 @@ def _recurrent(keras: Any, cell: Any, options: Mapping[str, Any]) -> Any:
     return keras.layers.GRU(cell.units, reset_after=cell.reset == "after", **common)
 
 
-def _weights(cell: Cell, p: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+def _order_weights(cell: Cell, p: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     if not isinstance(cell, GRU):
         return [p["W"].T, p["R"].T, p["b"]]
     w, r, b = (reorder(p[name], (1, 0, 2)) for name in ("W", "R", "b"))

@@ -1,6 +1,6 @@
-"""What an ONNX graph does with its input, as a chain of nodes.
+"""An ONNX graph as a chain of nodes, from its input to its first output.
 
-Nodes that only move axes are left out: a run of both models decides if the rest is the whole.
+Nodes that only move axes are left out: a run of both models shows whether the rest is complete.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from statewise.errors import ConversionError
-from statewise.interop.onnx_out import onnx_for
+from statewise.extras import require
 
 RECURRENT = ("RNN", "LSTM", "GRU")
 _LAYERS = {"MatMul", "Gemm", "Add", "LayerNormalization", *RECURRENT}
@@ -41,13 +41,13 @@ class Chain:
     """The nodes from a graph's input to its first output.
 
     Arguments:
-        made: the ONNX model.
+        model: the ONNX model.
         source: what it is called in errors.
     """
 
-    def __init__(self, made: Any, source: str) -> None:
-        onnx = onnx_for("from_onnx")
-        self.graph = made.graph
+    def __init__(self, model: Any, source: str) -> None:
+        onnx = require("onnx", "onnx", "from_onnx")
+        self.graph = model.graph
         self._array = onnx.numpy_helper.to_array
         self._value = onnx.helper.get_attribute_value
         self.weights = {tensor.name: tensor for tensor in self.graph.initializer}
@@ -60,7 +60,7 @@ class Chain:
         self.problems: list[str] = []
         for node in self.graph.node:
             if node.op_type in RECURRENT:
-                self._states_of(node)
+                self._find_states(node)
         main = [g.name for g in self.inputs if g.name not in self.states | self.lengths]
         if len(main) != 1:
             raise ConversionError(
@@ -72,7 +72,7 @@ class Chain:
         self.links.reverse()
 
     def _follow(self) -> None:
-        """From the first output back to the input."""
+        """Follow the nodes from the first output back to the input."""
         name = self.graph.output[0].name
         while name in self.producers:
             node = self.producers[name]
@@ -80,20 +80,22 @@ class Chain:
                 i for i, given in enumerate(node.input) if given and self.constant(given) is None
             ]
             if node.op_type in RECURRENT:
-                self._ends(node, name)
+                self._note_final_state(node, name)
                 dynamic = [0]
             elif node.op_type == "Reshape":
                 dynamic = [0]
             if len(dynamic) != 1:
-                self.problems.append(f"{_called(node)}: only one value after the other is followed")
+                self.problems.append(
+                    f"{_describe(node)}: it combines several values; only a chain is carried over"
+                )
                 return
-            self._keep(node)
+            self._add_link(node)
             name = node.input[dynamic[0]]
         if name != self.input:
             self.problems.append(f"{name}: the first output does not come from {self.input}")
 
-    def _keep(self, node: Any) -> None:
-        """Add a node to the chain, if it is more than a change of axes."""
+    def _add_link(self, node: Any) -> None:
+        """Add a node to the chain, unless it only moves axes."""
         op = node.op_type
         constants = {
             i: value
@@ -107,38 +109,38 @@ class Chain:
             self.last = True
             return
         if op not in _LAYERS | _ACTIVATIONS | {"Gather"}:
-            self.problems.append(f"{_called(node)}: no counterpart")
+            self.problems.append(f"{_describe(node)}: no counterpart")
             return
         if op in ("MatMul", "Gemm", "LayerNormalization", *RECURRENT) and 1 not in constants:
-            self.problems.append(f"{_called(node)}: its weights are computed as the graph runs")
+            self.problems.append(f"{_describe(node)}: its weights are computed as the graph runs")
             return
-        self.links.append(Link(_called(node), op, constants, self.attributes(node)))
+        self.links.append(Link(_describe(node), op, constants, self.attributes(node)))
 
-    def _ends(self, node: Any, name: str) -> None:
+    def _note_final_state(self, node: Any, name: str) -> None:
         """Whether the chain leaves a recurrent node by its final state."""
         if name != node.output[0]:
             self.last = True
             attributes = self.attributes(node)
             if attributes.get("direction", b"forward") == b"bidirectional":
                 self.problems.append(
-                    f"{_called(node)}: the final state of both directions is no step's output"
+                    f"{_describe(node)}: the final state of both directions is no step's output"
                 )
             if len(node.output) > 2 and name == node.output[2]:
-                self.problems.append(f"{_called(node)}: goes on from its cell state")
+                self.problems.append(f"{_describe(node)}: goes on from its cell state")
 
-    def _states_of(self, node: Any) -> None:
+    def _find_states(self, node: Any) -> None:
         """The inputs that are initial states and lengths; a fixed initial state must be zero."""
         for place, found in ((4, self.lengths), (5, self.states), (6, self.states)):
             if len(node.input) <= place or not node.input[place]:
                 continue
-            origin = self._origin(node.input[place])
+            origin = self._find_origin(node.input[place])
             if isinstance(origin, str):
                 found.add(origin)
             elif origin is None or origin.any():
                 what = "the lengths of its rows are" if place == 4 else "its initial state is"
-                self.problems.append(f"{_called(node)}: {what} fixed in the graph or computed")
+                self.problems.append(f"{_describe(node)}: {what} fixed in the graph or computed")
 
-    def _origin(self, name: str) -> str | np.ndarray | None:
+    def _find_origin(self, name: str) -> str | np.ndarray | None:
         """The input that a value comes from, or the constant; None where it is neither."""
         for _ in range(100):
             value = self.constant(name)
@@ -172,5 +174,5 @@ class Chain:
         return {given.name: self._value(given) for given in node.attribute}
 
 
-def _called(node: Any) -> str:
+def _describe(node: Any) -> str:
     return f"{node.name or node.output[0]} ({node.op_type})"

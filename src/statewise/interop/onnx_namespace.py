@@ -22,7 +22,7 @@ def arange(stop: int, *, device: Any = None) -> np.ndarray:  # noqa: ARG001
     return np.arange(stop)  # becomes a constant where it meets a symbol
 
 
-def _plain(op: str) -> Any:
+def _make_elementwise(op: str) -> Any:
     def function(x: Symbol) -> Symbol:
         return x.writer.apply(op, [x], x.shape, x.dtype)
 
@@ -30,15 +30,15 @@ def _plain(op: str) -> Any:
     return function
 
 
-abs = _plain("Abs")  # noqa: A001
-exp = _plain("Exp")
-log = _plain("Log")
-sigmoid = _plain("Sigmoid")
-sqrt = _plain("Sqrt")
-tanh = _plain("Tanh")
+abs = _make_elementwise("Abs")  # noqa: A001
+exp = _make_elementwise("Exp")
+log = _make_elementwise("Log")
+sigmoid = _make_elementwise("Sigmoid")
+sqrt = _make_elementwise("Sqrt")
+tanh = _make_elementwise("Tanh")
 
 
-def _reduction(op: str) -> Any:
+def _make_reduction(op: str) -> Any:
     def function(x: Symbol, *, axis: int, keepdims: Any = False) -> Symbol:
         axis %= x.ndim
         shape: list[int | None] = list(x.shape)
@@ -50,9 +50,9 @@ def _reduction(op: str) -> Any:
     return function
 
 
-max = _reduction("ReduceMax")  # noqa: A001
-mean = _reduction("ReduceMean")
-sum = _reduction("ReduceSum")  # noqa: A001
+max = _make_reduction("ReduceMax")  # noqa: A001
+mean = _make_reduction("ReduceMean")
+sum = _make_reduction("ReduceSum")  # noqa: A001
 
 
 def minimum(x: Symbol, y: Symbol) -> Symbol:

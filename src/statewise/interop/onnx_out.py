@@ -14,22 +14,15 @@ from statewise.arrays import to_numpy
 from statewise.cell import Cell, declared_fields
 from statewise.cells import Bidirectional, Residual
 from statewise.declarations import Field
-from statewise.errors import ConversionError, MissingExtraError
+from statewise.errors import ConversionError
+from statewise.extras import require
+from statewise.interop import onnx_namespace
 from statewise.interop.onnx_namespace import astype, concat, where
 from statewise.interop.onnx_symbols import Symbol, Writer
-from statewise.interop.parts import Weighted, own, raise_all
+from statewise.interop.parts import Weighted, raise_all, select_prefix
 
 OPSET, IR = 18, 9
 Named: TypeAlias = dict[str, Symbol]
-
-
-def onnx_for(purpose: str) -> Any:
-    """ONNX itself."""
-    try:
-        import onnx
-    except ImportError:
-        raise MissingExtraError("onnx", "onnx", purpose) from None
-    return onnx
 
 
 def to_onnx(model: Weighted, path: str | Path, *, reset: bool = False) -> None:
@@ -56,15 +49,15 @@ def to_onnx(model: Weighted, path: str | Path, *, reset: bool = False) -> None:
         session = onnxruntime.InferenceSession("model.onnx")
         y, h, c = session.run(None, {"x": x, "0.h": h, "0.c": c})
     """
-    made = graph_of(model, reset=reset)
+    graph = make_graph(model, reset=reset)
     with checkpoint.replace_atomically(path) as temporary:
-        temporary.write_bytes(made.SerializeToString(deterministic=True))
+        temporary.write_bytes(graph.SerializeToString(deterministic=True))
 
 
-def graph_of(model: Weighted, *, reset: bool = False) -> Any:
+def make_graph(model: Weighted, *, reset: bool = False) -> Any:
     """The ONNX model that `to_onnx` writes."""
-    onnx = onnx_for("to_onnx")
-    made = _Graph(onnx, model, reset).model()
+    onnx = require("onnx", "onnx", "to_onnx")
+    made = _Graph(onnx, model, reset).build()
     onnx.checker.check_model(made, full_check=True)
     return made
 
@@ -72,7 +65,7 @@ def graph_of(model: Weighted, *, reset: bool = False) -> Any:
 class _Graph:
     def __init__(self, onnx: Any, model: Weighted, reset: bool) -> None:
         self.onnx, self.architecture = onnx, model.architecture
-        self.writer = Writer(onnx)
+        self.writer = Writer(onnx, onnx_namespace)
         held = model.weights()
         arrays = {name: np.asarray(to_numpy(held[name])) for name in self.architecture.parameters}
         self.weights = checkpoint.fingerprint(arrays)
@@ -81,17 +74,17 @@ class _Graph:
         self.p = {name: self.writer.weight(array, name) for name, array in arrays.items()}
         self.inputs: list[Any] = []
         self.outputs: list[Any] = []
-        self.reset = self._input("reset", (None, None), "bool") if reset else None
+        self.reset = self._add_input("reset", (None, None), "bool") if reset else None
 
-    def _input(self, name: str, shape: tuple[int | None, ...], dtype: str) -> Symbol:
-        self.inputs.append(self._declared(name, shape, dtype))
+    def _add_input(self, name: str, shape: tuple[int | None, ...], dtype: str) -> Symbol:
+        self.inputs.append(self._declare(name, shape, dtype))
         return Symbol(self.writer, name, shape, dtype)
 
-    def _output(self, name: str, symbol: Symbol) -> None:
+    def _add_output(self, name: str, symbol: Symbol) -> None:
         self.writer.node("Identity", [symbol], [name])
-        self.outputs.append(self._declared(name, symbol.shape, symbol.dtype))
+        self.outputs.append(self._declare(name, symbol.shape, symbol.dtype))
 
-    def _declared(
+    def _declare(
         self, name: str, shape: tuple[int | None, ...], dtype: str, body: bool = False
     ) -> Any:
         kind = self.onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
@@ -102,23 +95,23 @@ class _Graph:
         ]
         return self.onnx.helper.make_tensor_value_info(name, kind, axes)
 
-    def model(self) -> Any:
+    def build(self) -> Any:
         architecture = self.architecture
         if isinstance(architecture.inputs, Tokens):
-            tokens = self._input("x", (None, None), "int64")
+            tokens = self._add_input("x", (None, None), "int64")
             shape = (None, None, architecture.inputs.width)
             y = self.writer.apply("Gather", [self.p["inputs.E"], tokens], shape, self.dtype)
         else:
-            y = self._input("x", (None, None, architecture.inputs.features), self.dtype)
+            y = self._add_input("x", (None, None, architecture.inputs.features), self.dtype)
         self.inputs.sort(key=lambda given: given.name != "x")
         first, problems = y, []
         after: Named = {}
         views: list[Named] = []
         for index, cell in enumerate(architecture.layers):
             try:
-                y, new, intermediates = self._layer(index, cell.evaluating(), y, first)
-            except ConversionError as refused:
-                problems.append(str(refused))
+                y, new, intermediates = self._add_layer(index, cell.evaluating(), y, first)
+            except ConversionError as reason:
+                problems.append(str(reason))
                 break
             except (AttributeError, TypeError, NotImplementedError) as error:
                 problems.append(
@@ -129,16 +122,16 @@ class _Graph:
             after |= {f"{index}.{name}": value for name, value in new.items()}
             views.append(intermediates)
         raise_all("the model", problems)
-        y = self._outputs(y, views)
-        self._output("y", y)
+        y = self._compute_outputs(y, views)
+        self._add_output("y", y)
         for name, value in after.items():
-            self._output(f"{name}.next", value)
+            self._add_output(f"{name}.next", value)
         if architecture.outputs is not None and architecture.outputs.remember:
-            self._input("outputs.y", (None, y.shape[2]), self.dtype)
-            self._output("outputs.y.next", y[:, -1])
-        return self._finished()
+            self._add_input("outputs.y", (None, y.shape[2]), self.dtype)
+            self._add_output("outputs.y.next", y[:, -1])
+        return self._make_model()
 
-    def _outputs(self, y: Symbol, views: list[Named]) -> Symbol:
+    def _compute_outputs(self, y: Symbol, views: list[Named]) -> Symbol:
         outputs = self.architecture.outputs
         if outputs is None:
             return y
@@ -149,7 +142,7 @@ class _Graph:
                 y = transform.inverse(y, intermediates)
         return y
 
-    def _finished(self) -> Any:
+    def _make_model(self) -> Any:
         helper = self.onnx.helper
         graph = helper.make_graph(
             self.writer.scopes[0], "statewise", self.inputs, self.outputs, self.writer.initializers
@@ -173,32 +166,32 @@ class _Graph:
 
     # Layers
 
-    def _layer(
+    def _add_layer(
         self, index: int, cell: Cell, x: Symbol, first: Symbol
     ) -> tuple[Symbol, Named, Named]:
         width = self.architecture.widths[index]
-        p = own(self.p, str(index))
+        p = select_prefix(self.p, str(index))
         if not cell.causal:
-            return (*self._both_ways(index, cell, p, x, width, first), {})
+            return (*self._add_both_directions(index, cell, p, x, width, first), {})
         declared = declared_fields(cell, width)
         if not declared and (scan := getattr(cell, "scan", None)) is not None:
             y, _, intermediates = scan(p, x, {})
             return y, {}, intermediates
         state = {
-            name: self._input(f"{index}.{name}", (None, *field.shape), field.dtype(self.dtype))
+            name: self._add_input(f"{index}.{name}", (None, *field.shape), field.dtype(self.dtype))
             for name, field in declared.items()
         }
         inverts = self.architecture.outputs is not None and self.architecture.outputs.inverse
         capturing = bool(inverts and index < len(self.architecture.transforms))
-        y, after, intermediates = self._scan(cell, p, x, state, declared, capturing=capturing)
+        y, after, intermediates = self._add_scan(cell, p, x, state, declared, capturing=capturing)
         return y, after, intermediates
 
-    def _both_ways(
+    def _add_both_directions(
         self, index: int, cell: Cell, p: Named, x: Symbol, width: int, first: Symbol
     ) -> tuple[Symbol, Named]:
         where = f"layer {index} ({type(cell).__name__})"
         if isinstance(cell, Residual):
-            y, after = self._both_ways(index, cell.inner, p, x, width, first)
+            y, after = self._add_both_directions(index, cell.inner, p, x, width, first)
             return x + y, after
         assert isinstance(cell, Bidirectional)
         if self.reset is not None:
@@ -207,17 +200,17 @@ class _Graph:
         sides = []
         declared = declared_fields(cell.inner, width)
         for way, back in (("forward", 0), ("backward", 1)):
-            mine = own(p, way)
+            mine = select_prefix(p, way)
             start = {
-                name: self._rows(self._begin(mine, name, field), first, field)
+                name: self._repeat_rows(self._make_initial(mine, name, field), first, field)
                 for name, field in declared.items()
             }
-            y, after, _ = self._scan(cell.inner, mine, x, start, declared, back=back)
+            y, after, _ = self._add_scan(cell.inner, mine, x, start, declared, back=back)
             sides.append(y)
             ends |= {f"{way}.{name}": value for name, value in after.items()}
         return concat(sides, axis=-1), ends
 
-    def _begin(self, p: Mapping[str, Symbol], name: str, field: Field) -> Symbol:
+    def _make_initial(self, p: Mapping[str, Symbol], name: str, field: Field) -> Symbol:
         """The initial value of a field, (1, ...)."""
         learned = p.get(f"{name}0")
         if learned is not None:
@@ -225,14 +218,14 @@ class _Graph:
         value = np.broadcast_to(np.asarray(field.initial, field.dtype(self.dtype)), field.shape)
         return self.writer.weight(np.array(value)[None])
 
-    def _rows(self, value: Symbol, first: Symbol, field: Field) -> Symbol:
+    def _repeat_rows(self, value: Symbol, first: Symbol, field: Field) -> Symbol:
         """An initial value for as many rows as the inputs have."""
         shape = self.writer.apply("Shape", [first], (first.ndim,), "int64")[0:1]
         rest = self.writer.weight(np.array(field.shape, np.int64))
         whole = self.writer.apply("Concat", [shape, rest], (1 + len(field.shape),), "int64", axis=0)
         return self.writer.apply("Expand", [value, whole], (None, *field.shape), value.dtype)
 
-    def _scan(
+    def _add_scan(
         self,
         cell: Cell,
         p: Named,
@@ -246,40 +239,41 @@ class _Graph:
         """A layer over time: the cell's step as the body of an ONNX Scan."""
         writer, reset = self.writer, self.reset
         before = {
-            name: Symbol(writer, writer.fresh(f"before_{name}"), held.shape, held.dtype)
+            name: Symbol(writer, writer.make_name(f"before_{name}"), held.shape, held.dtype)
             for name, held in state.items()
         }
-        x_t = Symbol(writer, writer.fresh("x_t"), (None, *x.shape[2:]), x.dtype)
-        forgets = Symbol(writer, writer.fresh("reset_t"), (None,), "bool")
+        x_t = Symbol(writer, writer.make_name("x_t"), (None, *x.shape[2:]), x.dtype)
+        reset_t = Symbol(writer, writer.make_name("reset_t"), (None,), "bool")
         scanned = [x] if reset is None else [x, reset]
         with writer.scope() as nodes:
             s: Named = dict(before)
             if reset is not None:
                 for name, field in declared.items():
-                    mask = forgets[(slice(None), *(None,) * len(field.shape))]
-                    s[name] = where(mask, self._begin(p, name, field), s[name])
+                    mask = reset_t[(slice(None), *(None,) * len(field.shape))]
+                    s[name] = where(mask, self._make_initial(p, name, field), s[name])
             y, after, intermediates = cell.step(p, x_t, s)
             shown = intermediates if capturing else {}
             results = [*(astype(after[name], held.dtype) for name, held in state.items()), y]
             results += shown.values()
-            ends = [writer.fresh("after") for _ in results]
+            ends = [writer.make_name("after") for _ in results]
             for end, symbol in zip(ends, results, strict=True):
                 writer.node("Identity", [symbol], [end])
-            enters = [*before.values(), *([x_t] if reset is None else [x_t, forgets])]
+            enters = [*before.values(), *([x_t] if reset is None else [x_t, reset_t])]
             body = self.onnx.helper.make_graph(
                 nodes,
-                writer.fresh("step"),
-                [self._declared(e.name, e.shape, e.dtype, True) for e in enters],
+                writer.make_name("step"),
+                [self._declare(e.name, e.shape, e.dtype, True) for e in enters],
                 [
-                    self._declared(end, result.shape, result.dtype, True)
+                    self._declare(end, result.shape, result.dtype, True)
                     for end, result in zip(ends, results, strict=True)
                 ],
             )
         made = [
-            Symbol(writer, writer.fresh("scan"), held.shape, held.dtype) for held in state.values()
+            Symbol(writer, writer.make_name("scan"), held.shape, held.dtype)
+            for held in state.values()
         ]
         made += [
-            Symbol(writer, writer.fresh("scan"), (None, None, *r.shape[1:]), r.dtype)
+            Symbol(writer, writer.make_name("scan"), (None, None, *r.shape[1:]), r.dtype)
             for r in results[len(state) :]
         ]
         writer.node(

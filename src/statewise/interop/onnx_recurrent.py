@@ -19,44 +19,48 @@ from statewise.types import Array
 
 _DEFAULTS = {"RNN": ["Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"]}
 _NAMES = {"tanh", "sigmoid", "relu", "softsign"}
-Way = tuple[Cell, dict[str, Array]]
+Direction = tuple[Cell, dict[str, Array]]
 
 
-def directions(link: Link) -> list[Way]:
+def convert_directions(link: Link) -> list[Direction]:
     """The cell and the parameters of each direction.
 
     Raises:
         ConversionError: an option that has no counterpart.
     """
     attributes, w = link.attributes, link.constants[1]
-    direction = _text(attributes.get("direction", b"forward"))
+    direction = _decode(attributes.get("direction", b"forward"))
     if direction == "reverse":
         raise ConversionError("it reads from the end; only both directions together do so here")
     if attributes.get("clip"):
         raise ConversionError("clip has no counterpart")
     if 2 not in link.constants:
         raise ConversionError("its weights are computed as the graph runs")
-    return [_way(link, index) for index in range(len(w))]
+    return [_convert_direction(link, index) for index in range(len(w))]
 
 
-def _way(link: Link, index: int) -> Way:
+def _convert_direction(link: Link, index: int) -> Direction:
     units = int(link.attributes["hidden_size"])
     w, r = link.constants[1][index], link.constants[2][index]
     gates = len(w) // units
     held = link.constants.get(3)
     biases = np.zeros(2 * gates * units, w.dtype) if held is None else held[index]
     first, second = biases[: gates * units], biases[gates * units :]
-    functions = _functions(link, index)
+    functions = _read_activations(link, index)
     match link.op:
         case "RNN":
             return Elman(units, activation=functions[0]), {"W": w, "R": r, "b": first + second}
         case "GRU":
-            return _gru(link, units, functions, (w, r, first, second))
+            return _convert_gru(link, units, functions, (w, r, first, second))
         case _:
-            return _lstm(link, index, units, functions, {"W": w, "R": r, "b": first + second})
+            return _convert_lstm(
+                link, index, units, functions, {"W": w, "R": r, "b": first + second}
+            )
 
 
-def _gru(link: Link, units: int, functions: list[str], arrays: tuple[Array, ...]) -> Way:
+def _convert_gru(
+    link: Link, units: int, functions: list[str], arrays: tuple[Array, ...]
+) -> Direction:
     w, r, first, second = (reorder(array, (1, 0, 2)) for array in arrays)
     gate, activation = functions
     if not link.attributes.get("linear_before_reset", 0):
@@ -67,9 +71,9 @@ def _gru(link: Link, units: int, functions: list[str], arrays: tuple[Array, ...]
     return cell, {"W": w, "R": r, "b": first + gates, "m": second[2 * units :].copy()}
 
 
-def _lstm(
+def _convert_lstm(
     link: Link, index: int, units: int, functions: list[str], arrays: dict[str, Array]
-) -> Way:
+) -> Direction:
     gate, activation, shown = functions
     if activation != shown:
         raise ConversionError(f"candidate and output have different activations: {functions}")
@@ -79,7 +83,7 @@ def _lstm(
         arrays["p"] = reorder(peepholes[index], (0, 2, 1)).reshape(3, units)
     coupled = bool(link.attributes.get("input_forget", 0))
     if coupled:
-        arrays = _coupled(arrays, units, gate)
+        arrays = _couple_gates(arrays, units, gate)
     return LSTM(
         units,
         peepholes=peepholes is not None,
@@ -89,7 +93,7 @@ def _lstm(
     ), arrays
 
 
-def _coupled(arrays: dict[str, Array], units: int, gate: str) -> dict[str, Array]:
+def _couple_gates(arrays: dict[str, Array], units: int, gate: str) -> dict[str, Array]:
     """ONNX keeps the input gate and forgets ``1 - i``; statewise keeps the forget gate. For a gate
     with ``1 - g(a) = g(-a)``, that is the same with the sum's sign turned.
     """
@@ -102,15 +106,15 @@ def _coupled(arrays: dict[str, Array], units: int, gate: str) -> dict[str, Array
     return turned
 
 
-def _functions(link: Link, index: int) -> list[str]:
+def _read_activations(link: Link, index: int) -> list[str]:
     """The activations of one direction, as statewise names them."""
     defaults = _DEFAULTS[link.op]
-    given = [_text(name) for name in link.attributes.get("activations", [])] or defaults * 2
+    given = [_decode(name) for name in link.attributes.get("activations", [])] or defaults * 2
     names = given[index * len(defaults) : (index + 1) * len(defaults)]
-    return [_function(link, name) for name in names]
+    return [_read_activation(link, name) for name in names]
 
 
-def _function(link: Link, name: str) -> str:
+def _read_activation(link: Link, name: str) -> str:
     word = name.lower()
     if word in _NAMES:
         return word
@@ -123,5 +127,5 @@ def _function(link: Link, name: str) -> str:
     raise ConversionError(f"activation {name} has no counterpart")
 
 
-def _text(value: Any) -> str:
+def _decode(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)

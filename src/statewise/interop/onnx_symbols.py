@@ -21,10 +21,11 @@ class Writer:
 
     Arguments:
         onnx: the module.
+        namespace: the array API's functions on symbols.
     """
 
-    def __init__(self, onnx: Any) -> None:
-        self.onnx = onnx
+    def __init__(self, onnx: Any, namespace: Any) -> None:
+        self.onnx, self.namespace = onnx, namespace
         self.scopes: list[list[Any]] = [[]]
         self.initializers: list[Any] = []
         self._count = 0
@@ -39,8 +40,8 @@ class Writer:
         finally:
             self.scopes.pop()
 
-    def fresh(self, word: str) -> str:
-        """A name that no other value has."""
+    def make_name(self, word: str) -> str:
+        """A new name."""
         self._count += 1
         return f"{word.lower()}_{self._count}"
 
@@ -49,7 +50,7 @@ class Writer:
         array = np.asarray(array)
         key = (array.dtype.str, array.shape, array.tobytes()) if name is None else name
         if key not in self._known:
-            name = name or self.fresh("constant")
+            name = name or self.make_name("constant")
             self.initializers.append(self.onnx.numpy_helper.from_array(array, name))
             self._known[key] = Symbol(self, name, array.shape, array.dtype.name)
         return self._known[key]
@@ -59,14 +60,14 @@ class Writer:
     ) -> None:
         """A node in the innermost scope."""
         names = [getattr(given, "name", given) for given in inputs]
-        made = self.onnx.helper.make_node(op, names, list(outputs), name=self.fresh(op), **a)
+        made = self.onnx.helper.make_node(op, names, list(outputs), name=self.make_name(op), **a)
         self.scopes[-1].append(made)
 
     def apply(
         self, op: str, inputs: Sequence[Symbol], shape: Shape, dtype: str, **attributes: Any
     ) -> Symbol:
         """What an operator gives for these."""
-        made = Symbol(self, self.fresh(op), shape, dtype)
+        made = Symbol(self, self.make_name(op), shape, dtype)
         self.node(op, inputs, [made.name], **attributes)
         return made
 
@@ -87,9 +88,7 @@ class Symbol:
     device: str = "cpu"
 
     def __array_namespace__(self, api_version: str | None = None) -> Any:
-        from statewise.interop import onnx_namespace
-
-        return onnx_namespace
+        return self.writer.namespace
 
     @property
     def ndim(self) -> int:
@@ -127,7 +126,7 @@ class Symbol:
                 continue
             size = self.shape[axis]
             if isinstance(part, slice):
-                cut, left = _cut(part, size)
+                cut, left = _find_bounds(part, size)
                 shape.append(left)
             else:
                 cut = (int(part), int(part) + 1 if part != -1 else 2**31 - 1)
@@ -135,9 +134,9 @@ class Symbol:
             if cut is not None:
                 cuts.append((axis, *cut))
             axis += 1
-        return self._cut(cuts)._squeezed(gone)._expanded(new, tuple(shape))
+        return self._slice(cuts)._squeeze(gone)._expand(new, tuple(shape))
 
-    def _cut(self, cuts: list[tuple[int, int, int]]) -> Symbol:
+    def _slice(self, cuts: list[tuple[int, int, int]]) -> Symbol:
         if not cuts:
             return self
         axes, starts, stops = (np.array(column, np.int64) for column in zip(*cuts, strict=True))
@@ -148,14 +147,14 @@ class Symbol:
             shape[axis] = 1 if size is None else len(range(size)[start:stop])
         return self.writer.apply("Slice", [self, *parts], tuple(shape), self.dtype)
 
-    def _squeezed(self, axes: list[int]) -> Symbol:
+    def _squeeze(self, axes: list[int]) -> Symbol:
         if not axes:
             return self
         shape = tuple(size for axis, size in enumerate(self.shape) if axis not in axes)
         which = self.writer.weight(np.array(axes, np.int64))
         return self.writer.apply("Squeeze", [self, which], shape, self.dtype)
 
-    def _expanded(self, axes: list[int], shape: Shape) -> Symbol:
+    def _expand(self, axes: list[int], shape: Shape) -> Symbol:
         if not axes:
             return self
         which = self.writer.weight(np.array(axes, np.int64))
@@ -170,64 +169,64 @@ class Symbol:
         return self.writer.apply("Not", [self], self.shape, self.dtype)
 
     def __add__(self, other: Any) -> Symbol:
-        return self._with("Add", other)
+        return self._apply("Add", other)
 
     def __radd__(self, other: Any) -> Symbol:
-        return self._like(other)._with("Add", self)
+        return self._to_symbol(other)._apply("Add", self)
 
     def __sub__(self, other: Any) -> Symbol:
-        return self._with("Sub", other)
+        return self._apply("Sub", other)
 
     def __rsub__(self, other: Any) -> Symbol:
-        return self._like(other)._with("Sub", self)
+        return self._to_symbol(other)._apply("Sub", self)
 
     def __mul__(self, other: Any) -> Symbol:
-        return self._with("Mul", other)
+        return self._apply("Mul", other)
 
     def __rmul__(self, other: Any) -> Symbol:
-        return self._like(other)._with("Mul", self)
+        return self._to_symbol(other)._apply("Mul", self)
 
     def __truediv__(self, other: Any) -> Symbol:
-        return self._with("Div", other)
+        return self._apply("Div", other)
 
     def __rtruediv__(self, other: Any) -> Symbol:
-        return self._like(other)._with("Div", self)
+        return self._to_symbol(other)._apply("Div", self)
 
     def __pow__(self, other: Any) -> Symbol:
-        return self._with("Pow", other)
+        return self._apply("Pow", other)
 
     def __and__(self, other: Any) -> Symbol:
-        return self._with("And", other, "bool")
+        return self._apply("And", other, "bool")
 
     def __or__(self, other: Any) -> Symbol:
-        return self._with("Or", other, "bool")
+        return self._apply("Or", other, "bool")
 
     def __lt__(self, other: Any) -> Symbol:
-        return self._with("Less", other, "bool")
+        return self._apply("Less", other, "bool")
 
     def __le__(self, other: Any) -> Symbol:
-        return self._with("LessOrEqual", other, "bool")
+        return self._apply("LessOrEqual", other, "bool")
 
     def __gt__(self, other: Any) -> Symbol:
-        return self._with("Greater", other, "bool")
+        return self._apply("Greater", other, "bool")
 
     def __ge__(self, other: Any) -> Symbol:
-        return self._with("GreaterOrEqual", other, "bool")
+        return self._apply("GreaterOrEqual", other, "bool")
 
     def __eq__(self, other: Any) -> Symbol:  # type: ignore[override]
-        return self._with("Equal", other, "bool")
+        return self._apply("Equal", other, "bool")
 
     def __ne__(self, other: Any) -> Symbol:  # type: ignore[override]
-        return self._with("Equal", other, "bool").__invert__()
+        return self._apply("Equal", other, "bool").__invert__()
 
     __hash__ = None  # type: ignore[assignment]
 
-    def _with(self, op: str, other: Any, dtype: str | None = None) -> Symbol:
-        other = self._like(other)
+    def _apply(self, op: str, other: Any, dtype: str | None = None) -> Symbol:
+        other = self._to_symbol(other)
         shape = broadcast(self.shape, other.shape)
         return self.writer.apply(op, [self, other], shape, dtype or self.dtype)
 
-    def _like(self, other: Any) -> Symbol:
+    def _to_symbol(self, other: Any) -> Symbol:
         """A plain number or array as a symbol of this dtype."""
         if isinstance(other, Symbol):
             return other
@@ -241,7 +240,7 @@ def broadcast(one: Shape, other: Shape) -> Shape:
     return tuple(y if x == 1 else x if y in (1, None) else y for x, y in zip(a, b, strict=True))
 
 
-def _cut(part: slice, size: int | None) -> tuple[tuple[int, int] | None, int | None]:
+def _find_bounds(part: slice, size: int | None) -> tuple[tuple[int, int] | None, int | None]:
     """Where a slice begins and ends, None for all of it, and how many it leaves."""
     if part.step not in (None, 1):
         raise TypeError("an equation takes every other element, which is not written here")

@@ -1,4 +1,4 @@
-"""What every bridge builds on: layers gathered, gates reordered, refusals listed."""
+"""Parts of every bridge: a draft of a model, gates in another order, lists of obstacles."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Weighted(Protocol):
 
 
 class Draft:
-    """A model being taken over, layer after layer. Whatever cannot be is listed, not raised, so
-    that the error names everything at once.
+    """A model that is being converted, layer after layer. What cannot be converted is listed, so
+    that one error names everything.
 
     Arguments:
         source: what the model is called in errors, ``"the Keras model"``.
@@ -69,7 +69,7 @@ class Draft:
         if not any(isinstance(cell, (LSTM, GRU, Elman, Bidirectional)) for cell in self.layers):
             raise ConversionError(
                 f"{self.source} has no recurrent layer (an RNN, LSTM or GRU), so it has no state "
-                "to bring along"
+                "to carry over"
             )
         assert self.inputs is not None
         last, outputs = self.layers[-1], None
@@ -95,13 +95,16 @@ def reorder(array: Array, order: Iterable[int]) -> Array:
     return array_namespace(array).concat(blocks, axis=0)
 
 
-def both_ways(forward: Mapping[str, Array], backward: Mapping[str, Array]) -> dict[str, Array]:
+def join_directions(
+    forward: Mapping[str, Array], backward: Mapping[str, Array]
+) -> dict[str, Array]:
     """The parameters of a `Bidirectional` from those of its two directions."""
-    ways = {"forward": forward, "backward": backward}
-    return {f"{way}.{name}": value for way, own in ways.items() for name, value in own.items()}
+    return {f"forward.{name}": value for name, value in forward.items()} | {
+        f"backward.{name}": value for name, value in backward.items()
+    }
 
 
-def own(arrays: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+def select_prefix(arrays: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """The entries under a prefix, by their own names."""
     return {
         name.removeprefix(f"{prefix}."): value
@@ -110,7 +113,7 @@ def own(arrays: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     }
 
 
-def extras_of(cell: Cell) -> list[str]:
+def list_own_options(cell: Cell) -> list[str]:
     """The options of a recurrent cell that only statewise has, in words."""
     found = []
     if isinstance(cell, LSTM):

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 from statewise.architecture import Tokens, Vector
 from statewise.cell import Cell
 from statewise.cells import GRU, LSTM, Bidirectional, Dense, Dropout, Elman, LayerNorm
-from statewise.errors import ConversionError, MissingExtraError
-from statewise.interop.parts import Draft, both_ways
+from statewise.errors import ConversionError
+from statewise.extras import require
+from statewise.interop.parts import Draft, join_directions
+from statewise.loading import describe_foreign, framework_of
 from statewise.types import Array
 
 if TYPE_CHECKING:
@@ -44,24 +46,24 @@ def from_torch(module: nn.Module) -> Model:
         model = sw.interop.from_torch(lstm)
         y, state = model(x)     # y is lstm(x)[0]
     """
-    try:
-        from torch import nn
-    except ImportError:
-        raise MissingExtraError("torch", "train", "from_torch") from None
-    from statewise.interop.torch_trace import chain, device_of, recurrent_in
+    require("torch", "train", "from_torch")
+    from statewise.interop.torch_trace import find_device, has_recurrent_part, trace_chain
     from statewise.nn import Model
 
-    if not isinstance(module, nn.Module):
-        raise ConversionError(f"from_torch takes a torch module, got {type(module).__name__}")
-    if isinstance(module, Model):
+    framework = framework_of(module)
+    if framework == "statewise":
         raise ConversionError("this is a statewise model already; use it as it is")
+    if framework == "keras":
+        raise ConversionError("this is a Keras model; use from_keras")
+    if framework != "torch":
+        raise ConversionError(f"from_torch takes a torch module, got {describe_foreign(module)}")
     source = f"the torch module {type(module).__name__}"
-    if not recurrent_in(module):
+    if not has_recurrent_part(module):
         raise ConversionError(
             f"{source} has no recurrent layer (nn.RNN, nn.LSTM, nn.GRU or their cells), so it has "
-            "no state to bring along"
+            "no state to carry over"
         )
-    found = chain(module)
+    found = trace_chain(module)
     draft = Draft(source)
     for part in found.parts:
         if part.module is None:
@@ -73,8 +75,8 @@ def from_torch(module: nn.Module) -> Model:
             _add(draft, part.name, part.module)
     architecture, weights = draft.finish()
     dtype = next(value.dtype for value in weights.values())
-    model = Model(architecture, weights=weights, dtype=dtype, device=device_of(module)).eval()
-    _compare(module, model, source, found.last)
+    model = Model(architecture, weights=weights, dtype=dtype, device=find_device(module)).eval()
+    _require_equal_outputs(module, model, source, found.last)
     return model
 
 
@@ -82,7 +84,7 @@ def _add(draft: Draft, name: str, part: nn.Module) -> None:
     """One torch module as the next layers."""
     from torch import nn
 
-    from statewise.interop.torch_trace import activation_of
+    from statewise.interop.torch_trace import find_activation
 
     where = f"{name} ({type(part).__name__})"
     if draft.inputs is None and isinstance(getattr(part, "in_features", None), int):
@@ -96,38 +98,38 @@ def _add(draft: Draft, name: str, part: nn.Module) -> None:
             draft.refuse(where, "an embedding must come first, and without max_norm")
         case nn.RNNBase():
             draft.inputs = draft.inputs or Vector(part.input_size)
-            _recurrent(draft, part)
+            _add_recurrent(draft, part)
         case nn.RNNCellBase():
             draft.inputs = draft.inputs or Vector(part.input_size)
-            draft.add(_cell(part), _weights(part, ""))
+            draft.add(_convert_cell(part), _convert_weights(part, ""))
         case nn.Linear():
             bias = part.weight.new_zeros(part.out_features) if part.bias is None else part.bias
             draft.add(Dense(part.out_features), {"W": part.weight.detach(), "b": bias.detach()})
         case nn.Dropout() if part.p < 1:
             draft.add(Dropout(part.p))
         case nn.LayerNorm() if len(part.normalized_shape) == 1:
-            _layer_norm(draft, part)
+            _add_layer_norm(draft, part)
         case _:
-            activation = activation_of(part)
+            activation = find_activation(part)
             if activation is None:
                 draft.refuse(where, "no counterpart")
             else:
                 draft.activate(where, activation)
 
 
-def _recurrent(draft: Draft, part: Any) -> None:
+def _add_recurrent(draft: Draft, part: Any) -> None:
     for layer in range(part.num_layers):
         if layer and part.dropout:
             draft.add(Dropout(part.dropout))
-        arrays = _weights(part, f"_l{layer}")
+        arrays = _convert_weights(part, f"_l{layer}")
         if part.bidirectional:
-            back = _weights(part, f"_l{layer}_reverse")
-            draft.add(Bidirectional(_cell(part)), both_ways(arrays, back))
+            back = _convert_weights(part, f"_l{layer}_reverse")
+            draft.add(Bidirectional(_convert_cell(part)), join_directions(arrays, back))
         else:
-            draft.add(_cell(part), arrays)
+            draft.add(_convert_cell(part), arrays)
 
 
-def _cell(part: Any) -> Cell:
+def _convert_cell(part: Any) -> Cell:
     kind, units = type(part).__name__, part.hidden_size
     if kind.startswith("LSTM"):
         return LSTM(units, projection=getattr(part, "proj_size", 0) or None)
@@ -136,7 +138,7 @@ def _cell(part: Any) -> Cell:
     return Elman(units, activation=part.nonlinearity)
 
 
-def _weights(part: Any, suffix: str) -> Parameters:
+def _convert_weights(part: Any, suffix: str) -> Parameters:
     """One direction of one layer. torch keeps two biases whose sum is all that matters, but for the
     candidate of a GRU.
     """
@@ -158,20 +160,19 @@ def _weights(part: Any, suffix: str) -> Parameters:
     return arrays
 
 
-def _compare(module: Any, model: Any, source: str, last: bool) -> None:
+def _require_equal_outputs(module: Any, model: Any, source: str, last: bool) -> None:
     """Run both on the same inputs; raise where they differ."""
     import torch
 
-    off = torch_difference(module, model, last)
+    off = compare_with_torch(module, model, last)
     if not off <= (1e-8 if model.dtype == torch.float64 else 1e-5):
         raise ConversionError(
-            f"{source} was taken apart, but its parts in order give something else than its "
-            f"forward (largest difference {off:.3g}): forward does more than calling them one "
-            "after the other; convert its recurrent parts by themselves"
+            f"{source} does more in forward than its parts one after the other: the outputs "
+            f"differ (largest difference {off:.3g}); convert its recurrent parts by themselves"
         )
 
 
-def torch_difference(module: Any, model: Any, last: bool | None = None) -> float:
+def compare_with_torch(module: Any, model: Any, last: bool | None = None) -> float:
     """The largest difference between what a torch module and the model made of it give for the same
     random inputs, relative to the largest output.
     """
@@ -193,28 +194,28 @@ def torch_difference(module: Any, model: Any, last: bool | None = None) -> float
             y, _ = model(x)
             if isinstance(module, torch.nn.RNNCellBase):
                 x, y, ends = x[:, 0], y[:, 0], (False,)
-            for turned in (False, True):
+            for time_first in (False, True):
                 for end in ends:
-                    off = min(off, _difference(module, x, y, turned, end))
+                    off = min(off, _compare_outputs(module, x, y, time_first, end))
     finally:
         module.train(training)
     return off
 
 
-def _difference(module: Any, x: Any, y: Any, turned: bool, last: bool) -> float:
-    """The largest difference between what a module gives for x, time first if `turned`, and y."""
+def _compare_outputs(module: Any, x: Any, y: Any, time_first: bool, last: bool) -> float:
+    """The largest difference between y and the outputs of a module for x."""
     import warnings
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's, on kernels that it lacks
-            given = module(x.transpose(0, 1) if turned and x.ndim > 1 else x)
+            given = module(x.transpose(0, 1) if time_first and x.ndim > 1 else x)
     except Exception:
         return float("inf")
     while isinstance(given, (tuple, list)) and given:
         given = given[0]
     expected = y[:, -1] if last else y
-    if turned and not last and expected.ndim == 3:
+    if time_first and not last and expected.ndim == 3:
         expected = expected.transpose(0, 1)
     if getattr(given, "shape", None) != expected.shape:
         return float("inf")
@@ -222,7 +223,7 @@ def _difference(module: Any, x: Any, y: Any, turned: bool, last: bool) -> float:
     return float((given - expected).abs().max()) / scale
 
 
-def _layer_norm(draft: Draft, part: Any) -> None:
+def _add_layer_norm(draft: Draft, part: Any) -> None:
     width = part.normalized_shape[0]
     draft.inputs = draft.inputs or Vector(width)
     import torch

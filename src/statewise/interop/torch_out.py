@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from statewise.architecture import Tokens
 from statewise.cell import Cell
 from statewise.cells import GRU, LSTM, Bidirectional, Dense, Dropout, Elman, LayerNorm
-from statewise.errors import MissingExtraError
-from statewise.interop.parts import Weighted, extras_of, own, raise_all
+from statewise.extras import require
+from statewise.interop.parts import Weighted, list_own_options, raise_all, select_prefix
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,17 +41,14 @@ def to_torch(model: Weighted) -> nn.Module:
 
         gru = sw.interop.to_torch(model)    # y, h = gru(x)
     """
-    try:
-        import torch
-    except ImportError:
-        raise MissingExtraError("torch", "train", "to_torch") from None
+    torch = require("torch", "train", "to_torch")
     from statewise.interop.torch_stack import Stack
 
     architecture = model.architecture
     problems = [
         f"layer {index} ({type(cell).__name__}): {why}"
         for index, cell in enumerate(architecture.layers)
-        if (why := _refusal(cell)) is not None
+        if (why := _find_obstacle(cell)) is not None
     ]
     outputs = architecture.outputs
     if outputs is not None and (outputs.inverse or outputs.remember):
@@ -62,23 +59,25 @@ def to_torch(model: Weighted) -> nn.Module:
     parts: list[Any] = []
     if isinstance(architecture.inputs, Tokens):
         table = torch.nn.Embedding(architecture.inputs.size, architecture.inputs.width)
-        _fill(table, {"weight": arrays["inputs.E"]}, dtype)
+        _copy_weights(table, {"weight": arrays["inputs.E"]}, dtype)
         parts.append(table)
     cells = architecture.layers
-    if len(cells) > 1 and all(_key(cell) == _key(cells[0]) is not None for cell in cells):
-        parts.append(_recurrent(cells, architecture.widths[0], arrays, 0, dtype))
+    if len(cells) > 1 and all(
+        _module_key(cell) == _module_key(cells[0]) is not None for cell in cells
+    ):
+        parts.append(_make_recurrent(cells, architecture.widths[0], arrays, 0, dtype))
     else:
         for index, cell in enumerate(cells):
-            parts += _made(cell, architecture.widths[index], arrays, index, dtype)
+            parts += _make_modules(cell, architecture.widths[index], arrays, index, dtype)
     if outputs is not None:
         linear = torch.nn.Linear(architecture.widths[-1], outputs.units)
-        _fill(linear, {"weight": arrays["outputs.W"], "bias": arrays["outputs.b"]}, dtype)
+        _copy_weights(linear, {"weight": arrays["outputs.W"], "bias": arrays["outputs.b"]}, dtype)
         parts.append(linear)
     whole: nn.Module = parts[0] if len(parts) == 1 else Stack(parts)
     return whole.eval()
 
 
-def _refusal(cell: Cell) -> str | None:
+def _find_obstacle(cell: Cell) -> str | None:
     """Why torch has no module for this cell, or None where it has."""
     inner = cell.inner if isinstance(cell, Bidirectional) else cell
     match inner:
@@ -97,13 +96,13 @@ def _refusal(cell: Cell) -> str | None:
             return None
         case _:
             return "torch has no counterpart"
-    extras = extras_of(inner)
+    extras = list_own_options(inner)
     if extras:
         return f"torch has no {', '.join(extras)}"
     return None if plain else "torch's own has fixed activations, and this one has others"
 
 
-def _key(cell: Cell) -> tuple[Any, ...] | None:
+def _module_key(cell: Cell) -> tuple[Any, ...] | None:
     """What must be alike for layers to be one torch module; None for other than recurrent."""
     inner = cell.inner if isinstance(cell, Bidirectional) else cell
     if not isinstance(inner, (LSTM, GRU, Elman)):
@@ -112,16 +111,16 @@ def _key(cell: Cell) -> tuple[Any, ...] | None:
     return (type(cell), type(inner), *shape)
 
 
-def _made(
+def _make_modules(
     cell: Cell, width: int, arrays: Mapping[str, Any], index: int, dtype: Any
 ) -> list[nn.Module]:
     from torch import nn
 
-    mine = own(arrays, str(index))
+    mine = select_prefix(arrays, str(index))
     match cell:
         case Dense():
             linear = nn.Linear(width, cell.units)
-            _fill(linear, {"weight": mine["W"], "bias": mine["b"]}, dtype)
+            _copy_weights(linear, {"weight": mine["W"], "bias": mine["b"]}, dtype)
             if cell.activation == "linear":
                 return [linear]
             if cell.activation == "softmax":
@@ -131,13 +130,13 @@ def _made(
             return [nn.Dropout(cell.rate)]
         case LayerNorm():
             norm = nn.LayerNorm(width, eps=cell.epsilon)
-            _fill(norm, {"weight": mine["scale"], "bias": mine["shift"]}, dtype)
+            _copy_weights(norm, {"weight": mine["scale"], "bias": mine["shift"]}, dtype)
             return [norm]
         case _:
-            return [_recurrent((cell,), width, arrays, index, dtype)]
+            return [_make_recurrent((cell,), width, arrays, index, dtype)]
 
 
-def _recurrent(
+def _make_recurrent(
     cells: tuple[Cell, ...], width: int, arrays: Mapping[str, Any], first: int, dtype: Any
 ) -> nn.Module:
     """Like layers as one module."""
@@ -159,10 +158,10 @@ def _recurrent(
             made = nn.RNN(width, inner.units, nonlinearity=inner.activation, **options)
     named: dict[str, Any] = {}
     for layer in range(len(cells)):
-        mine = own(arrays, str(first + layer))
+        mine = select_prefix(arrays, str(first + layer))
         ways = {"": mine}
         if cell is not inner:
-            ways = {"": own(mine, "forward"), "_reverse": own(mine, "backward")}
+            ways = {"": select_prefix(mine, "forward"), "_reverse": select_prefix(mine, "backward")}
         for way, held in ways.items():
             suffix = f"_l{layer}{way}"
             second = held["b"].new_zeros(held["b"].shape)
@@ -172,11 +171,11 @@ def _recurrent(
             named |= {f"bias_ih{suffix}": held["b"], f"bias_hh{suffix}": second}
             if "P" in held:
                 named[f"weight_hr{suffix}"] = held["P"]
-    _fill(made, named, dtype)
+    _copy_weights(made, named, dtype)
     return made  # type: ignore[no-any-return]
 
 
-def _fill(module: nn.Module, arrays: Mapping[str, Any], dtype: Any) -> None:
+def _copy_weights(module: nn.Module, arrays: Mapping[str, Any], dtype: Any) -> None:
     """Copy weights in, by name."""
     import torch
 

@@ -2,7 +2,7 @@
 
 `torch.fx` follows an input through ``forward``. Where that cannot be traced (it branches on values,
 or loops over time), the parts are taken in the order in which they were made; a run of both models
-decides if that is what ``forward`` does.
+shows whether that is what ``forward`` does.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Chain:
     last: bool = False
 
 
-def chain(module: nn.Module) -> Chain:
+def trace_chain(module: nn.Module) -> Chain:
     """The parts that the first input goes through, in order."""
     if isinstance(module, RECURRENT):
         return Chain((Part(type(module).__name__, module),))
@@ -57,11 +57,11 @@ def chain(module: nn.Module) -> Chain:
     try:
         graph = fx.Tracer().trace(module, concrete_args=absent or None)
     except Exception:
-        return Chain(tuple(_ordered(module)))
-    return _followed(module, graph)
+        return Chain(tuple(_list_in_order(module)))
+    return _follow(module, graph)
 
 
-def _ordered(module: nn.Module) -> list[Part]:
+def _list_in_order(module: nn.Module) -> list[Part]:
     """Every part that is torch's own, in the order in which it was made."""
     return [
         Part(name, part)
@@ -70,7 +70,7 @@ def _ordered(module: nn.Module) -> list[Part]:
     ]
 
 
-def _followed(module: nn.Module, graph: fx.Graph) -> Chain:
+def _follow(module: nn.Module, graph: fx.Graph) -> Chain:
     """The chain from the output back to the input."""
     output = next(node for node in graph.nodes if node.op == "output")
     node: Any = output.args[0]
@@ -79,14 +79,14 @@ def _followed(module: nn.Module, graph: fx.Graph) -> Chain:
     parts: list[Part] = []
     last = False
     while isinstance(node, fx.Node) and node.op != "placeholder":
-        part, node, ends = _back(module, node)
+        part, node, ends = _step_back(module, node)
         last = last or ends
         if part is not None:
             parts.append(part)
     return Chain(tuple(reversed(parts)), last)
 
 
-def _back(module: nn.Module, node: fx.Node) -> tuple[Part | None, Any, bool]:
+def _step_back(module: nn.Module, node: fx.Node) -> tuple[Part | None, Any, bool]:
     """One node: the part it is, if any, where its input comes from, and whether it takes the last
     step.
     """
@@ -110,18 +110,18 @@ def _back(module: nn.Module, node: fx.Node) -> tuple[Part | None, Any, bool]:
     return Part(f"{node.name} ({word})", activation=activation), before, False
 
 
-def activation_of(module: nn.Module) -> str | None:
+def find_activation(module: nn.Module) -> str | None:
     """The activation that a module is, or None."""
     word = type(module).__name__.lower()
     last = not isinstance(module, nn.Softmax) or module.dim in (-1, 2)
     return _ACTIVATIONS.get(word) if last and isinstance(module, nn.Module) else None
 
 
-def recurrent_in(module: nn.Module) -> bool:
+def has_recurrent_part(module: nn.Module) -> bool:
     """Whether a recurrent part is in it."""
     return any(isinstance(part, RECURRENT) for part in module.modules())
 
 
-def device_of(module: nn.Module) -> torch.device:
+def find_device(module: nn.Module) -> torch.device:
     """Where its parameters are."""
     return next((p.device for p in module.parameters()), torch.device("cpu"))

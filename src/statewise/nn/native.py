@@ -25,8 +25,8 @@ def runs(cell: Cell, x: Tensor) -> bool:
     return (
         x.device.type == "cpu"
         and x.dtype == torch.float32
-        and kernels.available()
-        and kernels.kernel(cell) is not None
+        and kernels.is_available()
+        and kernels.kernel_name(cell) is not None
         and not torch.is_autocast_enabled("cpu")
     )
 
@@ -46,7 +46,7 @@ def whole(
     alone.
     """
     initial = make_initial() if timeline.reset is not None else {}
-    inputs = [x, s["h"], s.get("c"), p["W"], p["R"], p["b"], p.get("m")]
+    inputs = [x, s["h"], s.get("c"), *_weights(p)]
     inputs += [initial.get("h"), initial.get("c")]
     tensors = [None if tensor is None else tensor.contiguous() for tensor in inputs]
     reset = None if timeline.reset_steps is None else torch.as_tensor(timeline.reset_steps)
@@ -57,23 +57,30 @@ def whole(
     run: Any = _Recurrent.apply if followed else _forward
     if torch.compiler.is_compiling() or not _plain(tensors):
         run = recurrent
-    y, h, c, *saved = run(*tensors, reset, lengths, kernels.kernel(cell), followed or capturing)
+    y, h, c, *saved = run(
+        *tensors, reset, lengths, kernels.kernel_name(cell), followed or capturing
+    )
     if "c" not in s:
-        return y, {"h": h}, kernels.intermediates(cell, y, saved[0]) if capturing else {}
-    return y, {"h": h, "c": c}, kernels.intermediates(cell, y, *saved) if capturing else {}
+        return y, {"h": h}, kernels.view_intermediates(cell, y, saved[0]) if capturing else {}
+    return y, {"h": h, "c": c}, kernels.view_intermediates(cell, y, *saved) if capturing else {}
 
 
 def one_step(
     cell: Cell, p: Parameters, x: Tensor, s: Fields
 ) -> tuple[Tensor, Fields, Intermediates] | None:
     """One step of one layer, x (B, F), or None where a gradient or a graph of it is wanted."""
-    inputs = [x[:, None], s["h"], s.get("c"), p["W"], p["R"], p["b"], p.get("m")]
+    inputs = [x[:, None], s["h"], s.get("c"), *_weights(p)]
     if torch.compiler.is_compiling() or not _plain(inputs) or _followed(inputs):
         return None
     tensors = [None if tensor is None else tensor.contiguous() for tensor in inputs]
     run: Any = _forward
-    y, h, c, *_ = run(*tensors, None, None, None, None, kernels.kernel(cell), False)
+    y, h, c, *_ = run(*tensors, None, None, None, None, kernels.kernel_name(cell), False)
     return y[:, 0], {"h": h} if c is None else {"h": h, "c": c}, {}
+
+
+def _weights(p: Parameters) -> list[Tensor | None]:
+    """A layer's parameters in the order of the operator's arguments."""
+    return [p["W"], p["R"], p["b"], p.get("m"), p.get("p")]
 
 
 def _followed(tensors: Sequence[Tensor | None]) -> bool:
@@ -90,6 +97,7 @@ def recurrent(
     R: Tensor,
     b: Tensor,
     m: Tensor | None,
+    p: Tensor | None,
     h_initial: Tensor | None,
     c_initial: Tensor | None,
     reset: Tensor | None,
@@ -102,14 +110,15 @@ def recurrent(
     Arguments:
         x: inputs (B, T, F).
         h, c: the state before, (B, H); c for LSTM.
-        W, R, b, m: the parameters as in `statewise.cells`; m for GRU with the reset after.
+        W, R, b, m, p: the parameters as in `statewise.cells`; m for GRU with the reset after, p for
+            LSTM with peepholes.
         h_initial, c_initial: what a reset returns to, (B, H); zeros where not given.
         reset: (B, T) bool, or None.
         lengths: (B,) int64, or None.
-        kernel: a name from `statewise.kernels.kernel`.
+        kernel: a name from `statewise.kernels.kernel_name`.
         save: fill the last two results.
     """
-    made = _forward(x, h, c, W, R, b, m, h_initial, c_initial, reset, lengths, kernel, save)
+    made = _forward(x, h, c, W, R, b, m, p, h_initial, c_initial, reset, lengths, kernel, save)
     return tuple(x.new_empty(0) if tensor is None else tensor for tensor in made)  # type: ignore[return-value]
 
 
@@ -124,7 +133,7 @@ def _(
         return x.new_empty(0)
 
     y = x.new_empty((rows, steps, units))
-    gates = x.new_empty((steps, rows, kernels.stride(kernel, units))) if save else nothing()
+    gates = x.new_empty((steps, rows, kernels.gates_width(kernel, units))) if save else nothing()
     cells = x.new_empty((steps, rows, units)) if save and c is not None else nothing()
     last = nothing() if c is None else torch.empty_like(h)
     return y, torch.empty_like(h), last, gates, cells
@@ -139,6 +148,7 @@ def recurrent_backward(
     R: Tensor,
     b: Tensor,
     m: Tensor | None,
+    p: Tensor | None,
     h_initial: Tensor | None,
     c_initial: Tensor | None,
     reset: Tensor | None,
@@ -152,21 +162,21 @@ def recurrent_backward(
     dh: Tensor | None,
     dc: Tensor | None,
 ) -> list[Tensor]:
-    """Gradients of x, W, R, b, m, h, c, h_initial and c_initial, empty where there is none."""
-    tensors = (x, h, c, W, R, b, m, h_initial, c_initial, reset, lengths)
+    """Gradients of x, W, R, b, m, p, h, c, h_initial and c_initial, empty where there is none."""
+    tensors = (x, h, c, W, R, b, m, p, h_initial, c_initial, reset, lengths)
     made = _backward(tensors, kernel, inputs, y, gates, cells, dy, dh, dc)
     return [x.new_empty(0) if array is None else torch.from_numpy(array) for array in made]
 
 
 @recurrent_backward.register_fake
 def _(*given: Any) -> list[Tensor]:
-    x, h, c, W, R, b, m, _, _, reset, _, _, inputs, *_ = given
+    x, h, c, W, R, b, m, p, _, _, reset, _, _, inputs, *_ = given
 
     def like(tensor: Tensor | None, wanted: bool = True) -> Tensor:
         return torch.empty_like(tensor) if tensor is not None and wanted else x.new_empty(0)
 
     resets = reset is not None
-    weights = [like(W), like(R), like(b), like(m)]
+    weights = [like(W), like(R), like(b), like(m), like(p)]
     return [like(x, inputs), *weights, like(h), like(c), like(h, resets), like(c, resets)]
 
 
@@ -228,6 +238,7 @@ def _forward(
     R: Tensor,
     b: Tensor,
     m: Tensor | None,
+    p: Tensor | None,
     h_initial: Tensor | None,
     c_initial: Tensor | None,
     reset: Tensor | None,
@@ -235,7 +246,7 @@ def _forward(
     kernel: str,
     save: bool,
 ) -> list[Tensor | None]:
-    packed = _layer(kernel, W, R, b, m)
+    packed = _layer(kernel, W, R, b, m, p)
     made = packed.forward(*map(_numpy, (x, h, c, reset, h_initial, c_initial, lengths)), save)
     return [_tensor(array) for array in made]
 
@@ -249,12 +260,12 @@ def _backward(
     cells: Tensor | None,
     *gradients: Tensor | None,
 ) -> list[Any]:
-    """Arrays: gradients of x, W, R, b, m, h, c, h_initial, c_initial; None where there is none."""
-    x, h, c, W, R, b, m, h_initial, c_initial, reset, lengths = tensors
+    """Gradients of x, W, R, b, m, p, h, c, h_initial, c_initial; None where there is none."""
+    x, h, c, W, R, b, m, p, h_initial, c_initial, reset, lengths = tensors
     dy, dh, dc = gradients
     if c is None:
         cells = dc = None
-    packed = _layer(kernel, W, R, b, m, backward=True, toward_inputs=inputs)
+    packed = _layer(kernel, W, R, b, m, p, backward=True, toward_inputs=inputs)
     arrays = [x, h, c, reset, h_initial, c_initial, lengths, y, gates, cells, dy, dh, dc]
     return packed.backward(*map(_numpy, arrays), inputs)  # type: ignore[no-any-return]
 
@@ -269,8 +280,8 @@ def _dense(dy: Tensor | None, *others: Tensor | None) -> list[Tensor | None]:
 
 def _arranged(made: Sequence[Any], needed: Sequence[bool]) -> tuple[Any, ...]:
     """Gradients in the order of the operator's arguments, None where they are not needed."""
-    dx, dW, dR, db, dm, dh, dc, dh_initial, dc_initial = made
-    gradients = (dx, dh, dc, dW, dR, db, dm, dh_initial, dc_initial)
+    dx, dW, dR, db, dm, dp, dh, dc, dh_initial, dc_initial = made
+    gradients = (dx, dh, dc, dW, dR, db, dm, dp, dh_initial, dc_initial)
     wanted = [g if need else None for g, need in zip(gradients, needed, strict=False)]
     return (*wanted, None, None, None, None)
 
@@ -285,7 +296,7 @@ def _tensor(array: Any) -> Tensor | None:
     return None if array is None else torch.from_numpy(array)
 
 
-def _layer(kernel: str, W: Any, R: Any, b: Any, m: Any, **packing: bool) -> Any:
+def _layer(kernel: str, *weights: Tensor | None, **packing: Any) -> Any:
     # Packed anew at every call: a weight can change in ways that torch does not count.
-    arrays = [_numpy(tensor) for tensor in (W, R, b, m)]
-    return kernels.native().Layer(kernel, W.shape[1], R.shape[1], *arrays, borrow=True, **packing)
+    arrays = [_numpy(tensor) for tensor in weights]
+    return kernels.pack_weights(kernel, *arrays, borrow=True, **packing)

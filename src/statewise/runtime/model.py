@@ -77,7 +77,7 @@ class Model(ModelBase):
     @property
     def isa(self) -> str | None:
         """The instruction set of the kernels, None without them."""
-        return kernels.isa()
+        return kernels.get_isa()
 
     def __call__(
         self,
@@ -92,8 +92,8 @@ class Model(ModelBase):
         if self._packed is not None and reset is None and lengths is None and initial is None:
             done = self._packed.advance(x, self._find_initial(x) if state is None else state, True)
             if done is not None:
-                return done  # type: ignore[no-any-return]
-        y, after, _ = self.make_executor().unroll(x, state, reset, lengths, initial)
+                return done
+        y, after, _ = self._current_executor().unroll(x, state, reset, lengths, initial)
         return y, after
 
     def step(self, x: np.ndarray, state: State | None = None) -> tuple[np.ndarray, State]:
@@ -103,8 +103,8 @@ class Model(ModelBase):
             # shapes and dtypes, and gives None where something needs a closer look
             done = self._packed.advance(x, self._find_initial(x) if state is None else state, False)
             if done is not None:
-                return done  # type: ignore[no-any-return]
-        return self.make_executor().step(x, state)
+                return done
+        return self._current_executor().step(x, state)
 
     def sample(self, noise: np.ndarray, state: State) -> tuple[np.ndarray, Callable[[int], State]]:
         """Steps that read what they draw: at each, the largest of the last outputs and noise.
@@ -200,6 +200,10 @@ class Model(ModelBase):
         executor = super().make_executor()
         assert isinstance(executor, NativeExecutor)
         return executor
+
+    def _current_executor(self) -> NativeExecutor:
+        """What a call runs on: the model's own executor unless calls are altered; no copy then."""
+        return self.make_executor() if self._override_count else self._executor
 
     def _base_executor(self) -> NativeExecutor:
         return copy.copy(self._executor)

@@ -57,17 +57,17 @@ class LayerByLayer(Scanning):
             timeline.lengths,
             capturing,
         )
-        intermediates = kernels.intermediates(cell, y, gates, cells) if capturing else {}
+        intermediates = kernels.view_intermediates(cell, y, gates, cells) if capturing else {}
         return y, {"h": h} if c is None else {"h": h, "c": c}, intermediates
 
     def _find(self, cell: Cell, p: Parameters) -> Any:
-        if kernels.kernel(cell) is None:
+        if kernels.kernel_name(cell) is None:
             return None
         # A model's arrays live as long as it does, so their identity is theirs alone.
         key = tuple(map(id, p.values()))
         held = self._packed.get(key)
         if held is None:
-            held = self._packed[key] = (p, kernels.layer(cell, p, bf16=self._bf16))
+            held = self._packed[key] = (p, kernels.pack_layer(cell, p, bf16=self._bf16))
         return held[1]
 
 
@@ -88,7 +88,7 @@ class NativeExecutor(Executor):
         bf16: bool = False,
     ) -> None:
         super().__init__(program, params, like, origin, LayerByLayer(bf16))
-        self.packed = kernels.program(program.architecture, self.cells, params, bf16=bf16)
+        self.packed = kernels.pack_program(program.architecture, self.cells, params, bf16=bf16)
         self._carries = any(field.kind == "integer" for field in self.architecture.fields.values())
 
     def substitute(self, cells: Sequence[Cell], run: Run) -> None:

@@ -13,16 +13,16 @@ import numpy as np
 from statewise import checkpoint
 from statewise.architecture import Vector
 from statewise.errors import FileError, InputError, StatewiseError
+from statewise.loading import load_statewise
 from statewise.origin import other_weights
 from statewise.runtime import Model, SlotTable
-from statewise.runtime import load as load_model
 from statewise.serve.errors import BadInput, ModelFailed, NotFound, Unprocessable
 from statewise.serve.session import Job, Session
 from statewise.state import State
 from statewise.state_file import KIND as STATE
 
 T = TypeVar("T")
-MODEL_FILE, STATE_FILE = "model.safetensors", "state.safetensors"
+STATE_FILE = "state.safetensors"
 
 
 @dataclass(frozen=True)
@@ -87,12 +87,8 @@ class Served:
         Raises:
             FileError: neither of both.
         """
-        path = Path(path)
-        if not path.is_dir():
-            return cls(name, load_model(path), capacity)
-        model = load_model(path / MODEL_FILE)
-        states = _series(path / STATE_FILE) if (path / STATE_FILE).exists() else {}
-        return cls(name, model, capacity, states)
+        model, states = load_statewise(path), Path(path) / STATE_FILE
+        return cls(name, model, capacity, _series(states) if states.exists() else {})
 
     @property
     def info(self) -> ModelInfo:

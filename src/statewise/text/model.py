@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from statewise import checkpoint
 from statewise.architecture import Architecture, Linear, Tokens
 from statewise.cell import Cell
 from statewise.cells import LSTM
-from statewise.errors import DataError, FileError, InputError
+from statewise.errors import DataError, InputError
+from statewise.model import joined_calls
 from statewise.runtime import Model
-from statewise.runtime import load as load_model
 from statewise.runtime.model import Weights
 from statewise.state import State
-from statewise.text.generation import Generation, Sampling, begun
+from statewise.text.folder import read_text_model, write_text_model
+from statewise.text.generation import ENDED, Generation, begin_rows
+from statewise.text.sampling import Sampling
+from statewise.text.scoring import read_tokens, score_tokens
 from statewise.text.vocabulary import Level, Unknown, Vocabulary
-from statewise.weights import KIND, write_model
 
 if TYPE_CHECKING:
     from statewise.text.learning import Report
     from statewise.train import History
-
-MODEL_FILE = "model.safetensors"
-
-_STRETCH = 4096
-"""Steps that are scored at once: memory does not grow with the text."""
 
 
 class TextModel:
@@ -47,7 +40,7 @@ class TextModel:
         seed: of the first weights.
 
     Attributes:
-        vocabulary: what the tokens are; there once fitted or loaded, as is `model`.
+        vocabulary: what the tokens are; present after `fit` or `load`, as is `model`.
         model: the model in NumPy; takes tokens (B, T) and gives scores of the next (B, T, V).
 
     Example::
@@ -73,7 +66,7 @@ class TextModel:
         self.level, self.width, self.seed = level, width, seed
         if level != "char":
             Vocabulary(level)
-        self._architecture(2)
+        self.build_architecture(2)
 
     # Learning
 
@@ -107,10 +100,10 @@ class TextModel:
             chunk: steps of truncated backpropagation.
             learning_rate: of Adam.
             every: measure, save and report after this many chunks, an entry of the history each.
-            rare: leave characters seen less often than this many times in a million to the
-                replacement character, which so learns what a strange one means.
-            folder: where to keep the best model, and the run, as learning goes on.
-            resume: go on with the run in the folder, if there is one.
+            rare: read characters that occur fewer times than this in a million as the unknown
+                symbol, which so learns what an unknown character means.
+            folder: where to write the best model so far, and the run.
+            resume: go on with the run in the folder, if there is one, and with its vocabulary.
             on_report: called with each report; `model` is then the best model so far.
 
         Returns:
@@ -123,12 +116,18 @@ class TextModel:
         """
         from statewise.text.learning import Options, learn
 
+        def keep(vocabulary: Vocabulary, model: Model) -> None:
+            self.vocabulary, self.model = vocabulary, model
+
         options = Options(
             epochs, minutes, lanes, chunk, learning_rate, every, folder, resume, validation, rare
         )
-        return learn(self, texts, options, on_report)
+        return learn(
+            self.build_architecture, texts, self.level, self.seed, options, keep, on_report
+        )
 
-    def _architecture(self, size: int) -> Architecture:
+    def build_architecture(self, size: int) -> Architecture:
+        """The architecture of the model for a vocabulary of this size."""
         return Architecture(Tokens(size, self.width), self.layers, Linear(size, remember=True))
 
     # Reading
@@ -146,11 +145,7 @@ class TextModel:
     def read(self, text: str, state: State | None = None, *, unknown: Unknown = "error") -> State:
         """The state after reading a text, from the initial state or a given one."""
         ids = self.encode(text, unknown)
-        state = self.model.initial_state(1) if state is None else state
-        for start in range(0, max(len(ids), 1), _STRETCH):
-            part = ids[start : start + _STRETCH]
-            _, state = self.model(np.repeat(part[None], state.batch, axis=0), state)
-        return state
+        return read_tokens(self.model, ids, state)
 
     def score(self, text: str, *, state: State | None = None, unknown: Unknown = "error") -> float:
         """Bits for each character of a text: how well each is predicted from all before it.
@@ -161,22 +156,43 @@ class TextModel:
         Raises:
             DataError: a text in which nothing is predicted.
         """
+        bits = self._score_tokens(text, state, unknown)
+        predicted = bits[1:] if state is None else bits
+        return float(predicted.mean()) * len(bits) / len(self.vocabulary.normalize(text))
+
+    def score_characters(
+        self, text: str, *, state: State | None = None, unknown: Unknown = "error"
+    ) -> np.ndarray:
+        """Bits of each character of a text: how surprising each is after all before it.
+
+        Arguments are those of `score`.
+
+        Returns:
+            bits, (characters,) float64, of the text as it is read, which is
+            ``model.vocabulary.normalize(text)``. The first is NaN where no state is given: nothing
+            predicts it. At the level of bytes a character has the sum of the bits of its bytes.
+
+        Example::
+
+            for character, bits in zip(text, model.score_characters(text)):
+                ...
+        """
+        bits = self._score_tokens(text, state, unknown)
+        if self.level == "char":
+            return bits
+        first = np.flatnonzero(self.encode(text) & 0xC0 != 0x80)  # bytes that begin a character
+        return np.add.reduceat(bits, first)
+
+    def _score_tokens(self, text: str, state: State | None, unknown: Unknown) -> np.ndarray:
+        """Bits of each token, (T,) float64; NaN for the first where there is no state."""
         ids = self.encode(text, unknown)
-        counted = len(ids) - (state is None)
-        if counted < 1:
+        least = 1 + (state is None)
+        if len(ids) < least:
             raise DataError(
-                f"a score needs at least {1 + (state is None)} characters, got {text!r}"
+                f"a score needs a text of at least {least} character{'s' * (least > 1)}, got "
+                f"{text!r}"
             )
-        nats = 0.0
-        if state is None:
-            state = self.read(text[:0])
-        else:
-            nats += float(_surprise(np.asarray(state["outputs.y"]), ids[:1])[0])
-        for start in range(0, len(ids) - 1, _STRETCH):
-            part = ids[start : min(start + _STRETCH, len(ids) - 1)]
-            scores, state = self.model(part[None], state)
-            nats += float(_surprise(scores[0], ids[start + 1 : start + 1 + len(part)]).sum())
-        return nats / counted / math.log(2) * len(ids) / len(text)
+        return score_tokens(self.model, ids, state)
 
     # Writing
 
@@ -191,15 +207,17 @@ class TextModel:
         seed: int | None = None,
         state: State | None = None,
         unknown: Unknown = "error",
+        stop: str | Sequence[str] = (),
     ) -> str:
         """Write a text that goes on from a prompt, without the prompt.
 
         Arguments:
             prompt: read first. Without a prompt and a state a line end is read.
-            length: how many tokens to write, characters or bytes.
-            temperature, top_k, top_p, seed: see `statewise.text.generation.Sampling`.
+            length: how many tokens to write at most, characters or bytes.
+            temperature, top_k, top_p, seed: see `statewise.text.Sampling`.
             state: from where to go on, one row.
             unknown: what to do with characters of the prompt that the vocabulary lacks.
+            stop: the text ends before the first of these strings.
 
         Raises:
             InputError: an option out of range.
@@ -208,11 +226,10 @@ class TextModel:
 
         Example::
 
-            model.generate("def main(", 200, temperature=0.5, seed=1)
+            model.generate("def main(", 200, temperature=0.5, seed=1, stop="def ")
         """
         sampling = Sampling(temperature, top_k, top_p, seed)
-        stream = self.stream(prompt, length, sampling, state=state, unknown=unknown)
-        return self.decode(np.array([tokens[0] for tokens in stream], dtype=np.int64))
+        return self._write(prompt, length, sampling, state, 1, unknown, stop)[0]
 
     def branch(
         self,
@@ -226,15 +243,29 @@ class TextModel:
         seed: int | None = None,
         state: State | None = None,
         unknown: Unknown = "error",
+        stop: str | Sequence[str] = (),
     ) -> list[str]:
         """Write several texts that go on from one prompt: it is read once, and its state forked.
 
         Arguments are those of `generate`; `state` may have one row for each branch.
         """
         sampling = Sampling(temperature, top_k, top_p, seed)
-        stream = self.stream(prompt, length, sampling, state, branches, unknown=unknown)
+        return self._write(prompt, length, sampling, state, branches, unknown, stop)
+
+    def _write(
+        self,
+        prompt: str,
+        length: int,
+        sampling: Sampling,
+        state: State | None,
+        branches: int,
+        unknown: Unknown,
+        stop: str | Sequence[str],
+    ) -> list[str]:
+        """The texts of a whole generation, from its first call of the model to its last."""
+        stream = self.stream(prompt, length, sampling, state, branches, unknown=unknown, stop=stop)
         rows = np.array(list(stream), dtype=np.int64).reshape(-1, branches).T
-        return [self.decode(row) for row in rows]
+        return [self.decode(row[row != ENDED]) for row in rows]
 
     def stream(
         self,
@@ -245,35 +276,41 @@ class TextModel:
         branches: int = 1,
         *,
         unknown: Unknown = "error",
+        stop: str | Sequence[str] = (),
     ) -> Generation:
-        """What `generate` and `branch` go over: tokens (B,) one after the other, with the state
-        that has consumed them.
+        """Tokens (B,) one after the other, with the state that has consumed them: what `generate`
+        and `branch` iterate over. In a row that has ended before others a token is -1.
 
         Example::
 
             text = model.stream("Once", 100)
             for tokens in text:
                 ...
-            later = model.stream(state=text.state)
+            later = model.stream("", 100, text.sampling, text.state)
         """
         ids = self.encode(prompt, unknown)
         if not len(ids) and state is None:
             ids = self.encode("\n", "replace")
-        start = begun(self.model, ids, state, branches)
-        return Generation(self.model, start, length, sampling or Sampling())
+        stops = self.vocabulary.encode_stops(stop)
+        run = object()
+        with joined_calls(run):
+            start = begin_rows(self.model, ids, state, branches)
+        return Generation(
+            self.model,
+            start,
+            length,
+            sampling or Sampling(),
+            stop=stops,
+            unwritable=self.vocabulary.unwritable,
+            run=run,
+        )
 
     # Files
 
     def save(self, folder: str | Path) -> None:
-        """Write the model into a folder, which is made if it is not there."""
+        """Write the model into a folder, which is made if it does not exist."""
         self._check_fitted()
-        folder = Path(folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise FileError(f"cannot make the folder {folder}: {error.strerror}") from error
-        extra = {"text": json.dumps(asdict(self.vocabulary))}
-        write_model(folder / MODEL_FILE, self.model.architecture, self.model.weights(), extra)
+        write_text_model(folder, self.vocabulary, self.model)
 
     @classmethod
     def load(
@@ -287,32 +324,17 @@ class TextModel:
 
         Arguments:
             folder: the folder, or the model's file in it.
-            cells, weights: as for `sw.load`. ``"bfloat16"`` writes faster and a little otherwise.
+            cells, weights: as for `sw.load`. ``"bfloat16"`` writes faster, and differs a little.
 
         Raises:
             FileError: no text model there, or one that is truncated or altered.
         """
-        path = Path(folder)
-        path = path if path.is_file() else path / MODEL_FILE
-        if not path.is_file():
-            raise FileError(f"{folder} holds no text model; train one with: statewise text train")
-        model = load_model(path, cells=cells, weights=weights)
-        written = checkpoint.read_metadata(path, KIND).get("text")
-        if written is None:
-            raise FileError(f"{path} is a model, and says nothing of the text it reads")
-        try:
-            vocabulary = Vocabulary(**json.loads(written))
-        except (TypeError, ValueError) as error:
-            raise FileError(f"what {path} says of its vocabulary cannot be read: {error}") from None
+        vocabulary, model = read_text_model(folder, cells, weights)
         inputs = model.architecture.inputs
-        if not isinstance(inputs, Tokens) or inputs.size != len(vocabulary):
-            raise FileError(f"the vocabulary in {path} is not that of its weights")
-        read = cls(model.architecture.layers, level=vocabulary.level, width=inputs.width)
-        read._take(vocabulary, model)
-        return read
-
-    def _take(self, vocabulary: Vocabulary, model: Model) -> None:
-        self.vocabulary, self.model = vocabulary, model
+        assert isinstance(inputs, Tokens)  # read_text_model has checked it
+        loaded = cls(model.architecture.layers, level=vocabulary.level, width=inputs.width)
+        loaded.vocabulary, loaded.model = vocabulary, model
+        return loaded
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "model"):
@@ -324,11 +346,3 @@ class TextModel:
         layers = ", ".join(repr(cell) for cell in self.layers)
         known = f"; {len(self.vocabulary)} tokens" if hasattr(self, "model") else "; not fitted"
         return f"TextModel({layers}; {self.level}{known})"
-
-
-def _surprise(scores: np.ndarray, ids: np.ndarray) -> Any:
-    """Minus the logarithm of the probability of each token, scores (T, V) -> (T,), in nats."""
-    wide = scores.astype(np.float64)
-    top = wide.max(axis=1)
-    total = np.log(np.exp(wide - top[:, None]).sum(axis=1)) + top
-    return total - wide[np.arange(len(ids)), ids]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from statewise.cell import Transform
 from statewise.declarations import Field
 from statewise.errors import ArchitectureError
 from statewise.types import Array, Fields, Intermediates, Parameters, array_namespace
+from statewise.validation import is_whole_number
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Lags(Transform):
     """Each step with earlier steps beside it, ``y_t = (x_t, x_(t-l1), x_(t-l2), ...)``.
 
     Steps before the first count as zero. The inverse is the identity, since the first features are
-    the inputs themselves.
+    the inputs themselves; so there is no `warmup`.
 
     Arguments:
         lags: which earlier steps, ``(1, 2, 12)``, each at least 1.
@@ -29,10 +30,12 @@ class Lags(Transform):
 
     def __post_init__(self) -> None:
         given: Any = self.lags
-        lags = (given,) if isinstance(given, int) else tuple(given)
-        object.__setattr__(self, "lags", lags)
-        if not lags or any(not isinstance(lag, int) or lag < 1 for lag in lags):
-            raise ArchitectureError(f"Lags: lags must be whole numbers of at least 1, got {lags!r}")
+        lags = tuple(given) if isinstance(given, Iterable) else (given,)
+        if not lags or not all(is_whole_number(lag, 1) for lag in lags):
+            raise ArchitectureError(
+                f"Lags: lags must be whole numbers of at least 1, got {given!r}"
+            )
+        object.__setattr__(self, "lags", tuple(int(lag) for lag in lags))
 
     def outputs(self, inputs: int) -> int:
         return inputs * (1 + len(self.lags))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from statewise.capture import Capture
 from statewise.cell import Transform
 from statewise.declarations import Field
 from statewise.errors import ArchitectureError
@@ -28,10 +29,10 @@ class Scaling(Transform):
 
 @dataclass(frozen=True)
 class Standardize(Scaling):
-    """``y = (x - mean) / scale`` with a mean and scale that do not move.
+    """``y = (x - mean) / scale`` with a mean and scale that do not change.
 
     The mean and the scale are state, so every row may have its own: give them once as the initial
-    state of a series and they stay with it.
+    state of a series and they stay with it. `fit` takes both from a history.
 
     Arguments:
         mean, scale: initial values, a number or one for each feature; scale above zero.
@@ -64,9 +65,23 @@ class Standardize(Scaling):
             "scale": Field((inputs,), "accumulator", self.scale),
         }
 
-    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
-        intermediates = {"mean": s["mean"], "scale": s["scale"]}
-        return self.forward(x, intermediates), s, intermediates
+    def fit(self, history: np.ndarray) -> Standardize:
+        """With the mean and standard deviation of each feature; the scale is 1 where none varies.
+
+        Arguments:
+            history: (T, inputs).
+        """
+        mean, deviation = history.mean(axis=0), history.std(axis=0)
+        varies = deviation > 1e-12 * np.abs(history).max(axis=0)
+        scale = np.where(varies, deviation, 1.0)
+        return replace(self, mean=tuple(mean.tolist()), scale=tuple(scale.tolist()))
+
+    def step(
+        self, p: Parameters, x: Array, s: Fields, capture: Capture | None = None
+    ) -> tuple[Array, Fields, Intermediates]:
+        capture = capture or Capture()
+        values = {name: capture(name, s[name]) for name in ("mean", "scale")}
+        return self.forward(x, values), s, values
 
     def scan(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
         """A whole run, (B, T, inputs)."""

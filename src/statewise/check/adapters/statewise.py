@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.metadata
-import importlib.util
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from statewise import runtime
-from statewise.architecture import Architecture, Vector
-from statewise.check.subject import Inputs, Subject, UnavailableError, Way
+from statewise.architecture import Vector
+from statewise.check.subject import (
+    CallMode,
+    Inputs,
+    PaddedRun,
+    Subject,
+    UnavailableError,
+    call_each,
+)
 from statewise.state import State
 
-LINES = {
+SNIPPETS = {
     "explicit": "y, state = model(x, state)",
     "reset": "y, state = model(x, state, reset=mask)",
     "padding": "y, state = model(x, state, lengths=lengths)",
@@ -25,88 +30,73 @@ LINES = {
 }
 
 
-def handles(model: Any) -> bool:
-    """Whether this is a model of statewise."""
-    return isinstance(getattr(model, "architecture", None), Architecture)
-
-
-def subject(model: Any, _: tuple[int | None, ...] | None = None) -> Subject:
-    """The model as the probes see it; its architecture says what it reads."""
+def make_subject(model: Any, _: tuple[int | None, ...] | None = None) -> StatewiseSubject:
+    """The model as the probes see it; its architecture names its inputs."""
     architecture = model.architecture
-    reads = architecture.inputs
-    wanted = (
-        Inputs(reads.features) if isinstance(reads, Vector) else Inputs(None, tokens=reads.size)
-    )
+    given = architecture.inputs
+    inputs = Inputs(given.features) if isinstance(given, Vector) else Inputs(None, given.size)
     layers = tuple(f"{i}: {type(cell).__name__}" for i, cell in enumerate(architecture.layers))
     version = f"statewise {importlib.metadata.version('statewise')}"
-    return _Statewise(version, layers, wanted, explicit=True, lines=LINES, model=model)
+    if not isinstance(model, runtime.Model):
+        model = copy.deepcopy(model).cpu().eval()
+    return StatewiseSubject(version, layers, inputs, explicit=True, snippets=SNIPPETS, model=model)
 
 
 @dataclass
-class _Statewise(Subject):
+class StatewiseSubject(Subject):
+    """A model of statewise. It holds no state, so there is nothing to restore."""
+
     model: Any = None
 
     @property
-    def _torch(self) -> bool:
+    def is_torch(self) -> bool:
+        """Whether the model is one in torch."""
         return hasattr(self.model, "train")
 
-    def fresh(self) -> Subject:
-        return self  # a model holds no state
+    def restore(self) -> Subject:
+        return self
 
-    def ways(self) -> Mapping[str, Way]:
-        found = {"call": self._way(self._called, "model(x)", evaluates=True)}
-        if self._torch:
-            found["train()"] = self._way(self._trained, "model.train(); model(x)")
-        if isinstance(self.model, runtime.Model) or _torch_here():
-            found["runtime"] = self._way(self._runtime, "statewise.load(path)(x)")
-        return found
+    def find_call_modes(self) -> Mapping[str, CallMode]:
+        modes = {"call": call_each(self._call, "model(x)", evaluates=True)}
+        if self.is_torch:
+            modes["train()"] = call_each(self._call_in_training, "model.train(); model(x)")
+        modes["runtime"] = call_each(self._call_in_runtime, "statewise.load(path)(x)")
+        return modes
 
     def run(self, x: np.ndarray, state: Any = None) -> tuple[np.ndarray, Any]:
-        return self._numpy(self._evaluating()(self._given(x), state))
+        return self._to_numpy(self.model(self._make_inputs(x), state))
 
     def step(self, x: np.ndarray, state: Any = None) -> tuple[np.ndarray, Any]:
-        return self._numpy(self._evaluating().step(self._given(x), state))
+        return self._to_numpy(self.model.step(self._make_inputs(x), state))
 
-    def leaves(self, state: Any) -> Mapping[str, np.ndarray]:
-        held = state.numpy()
-        return {name: np.array(held[name]) for name in held}
+    def read_state(self, state: Any) -> Mapping[str, np.ndarray]:
+        return {name: np.array(array) for name, array in state.numpy().items()}
 
-    def rebuilt(self, state: Any, leaves: Mapping[str, np.ndarray]) -> Any:
-        made = State(leaves, np.asarray(state.numpy().position), origin=state.origin)
-        return made.to("cpu") if self._torch else made
+    def rebuild_state(self, state: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+        rebuilt = State(arrays, np.asarray(state.numpy().position), origin=state.origin)
+        return rebuilt.to("cpu") if self.is_torch else rebuilt
 
-    def row_axes(self) -> dict[str, int]:
-        names = self.leaves(self.run(self.inputs.draw(steps=1))[1])
+    def find_row_axes(self) -> dict[str, int]:
+        names = self.read_state(self.run(self.inputs.draw(steps=1))[1])
         return dict.fromkeys(names, 0)
 
-    def paddings(self) -> Mapping[str, Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, Any]]]:
+    def find_padding_modes(self) -> Mapping[str, PaddedRun]:
         return {
-            "lengths": lambda x, n: self._numpy(
-                self._evaluating()(self._given(x), None, lengths=n.tolist())
+            "lengths": lambda x, n: self._to_numpy(
+                self.model(self._make_inputs(x), None, lengths=n.tolist())
             )
         }
 
-    def reloaded(self) -> Subject:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "model.safetensors"
-            self.model.save(path)
-            if not self._torch:
-                return subject(runtime.load(path))
-            from statewise import nn
-
-            return subject(nn.load(path))
-
-    def gradient(self, x: np.ndarray, cut: int, whole: bool) -> np.ndarray:
-        if not self._torch:
+    def compute_gradient(self, x: np.ndarray, cut: int, whole: bool) -> np.ndarray:
+        if not self.is_torch:
             raise UnavailableError("the runtime computes no gradients")
-        from statewise.check.adapters.torch import gradient_of
+        from statewise.check.adapters.torch_tensors import compute_gradient
 
-        model = self._evaluating()
-        return gradient_of(model, x, cut, whole)
+        return compute_gradient(self.model, x, cut, whole)
 
-    def half(self) -> Mapping[str, str]:
-        if not self._torch:
-            raise UnavailableError("the runtime computes in float32")
+    def run_in_bfloat16(self) -> Mapping[str, str]:
+        if not self.is_torch:
+            raise UnavailableError("the runtime keeps its state in float32")
         import torch
 
         from statewise import nn
@@ -117,47 +107,34 @@ class _Statewise(Subject):
         _, state = model(x.bfloat16() if x.is_floating_point() else x)
         return {name: str(leaf.dtype).removeprefix("torch.") for name, leaf in state.items()}
 
-    def _evaluating(self) -> Any:
-        return self.model.eval() if self._torch else self.model
-
-    def _given(self, x: np.ndarray) -> Any:
-        if not self._torch:
-            floating = next((w.dtype for w in self.model.weights().values()), x.dtype)
-            return x.astype(floating) if x.dtype.kind == "f" else x
+    def _make_inputs(self, x: np.ndarray) -> Any:
+        if not self.is_torch:
+            return x.astype(self.model.dtype) if x.dtype.kind == "f" else x
         import torch
 
-        weight = next(iter(self.model.parameters()), None)
         tensor = torch.as_tensor(x)
-        return tensor.to(weight.dtype) if weight is not None and x.dtype.kind == "f" else tensor
+        return tensor.to(self.model.dtype) if x.dtype.kind == "f" else tensor
 
-    def _numpy(self, out: tuple[Any, Any]) -> tuple[np.ndarray, Any]:
+    def _to_numpy(self, out: tuple[Any, Any]) -> tuple[np.ndarray, Any]:
         y, state = out
-        return np.array(y.detach().numpy() if self._torch else y), state
+        return np.array(y.detach().numpy() if self.is_torch else y), state
 
-    def _way(self, call: Callable[[np.ndarray], np.ndarray], code: str, **about: Any) -> Way:
-        return Way(lambda xs, _: [call(x) for x in xs], code, **about)
-
-    def _called(self, x: np.ndarray) -> np.ndarray:
+    def _call(self, x: np.ndarray) -> np.ndarray:
         return self.run(x)[0]
 
-    def _trained(self, x: np.ndarray) -> np.ndarray:
+    def _call_in_training(self, x: np.ndarray) -> np.ndarray:
         import torch
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            y = self._numpy(self.model.train()(self._given(x)))[0]
+            y = self._to_numpy(self.model.train()(self._make_inputs(x)))[0]
         self.model.eval()
         return y
 
-    def _runtime(self, x: np.ndarray) -> np.ndarray:
+    def _call_in_runtime(self, x: np.ndarray) -> np.ndarray:
         arrays = {
-            name: w.detach().float().numpy() if self._torch else w
+            name: w.detach().float().numpy() if self.is_torch else w
             for name, w in self.model.weights().items()
         }
         model = runtime.Model(self.model.architecture, arrays)
-        kind = next((w.dtype for w in arrays.values()), x.dtype)
-        return model(x.astype(kind) if x.dtype.kind == "f" else x)[0]
-
-
-def _torch_here() -> bool:
-    return importlib.util.find_spec("torch") is not None
+        return model(x.astype(model.dtype) if x.dtype.kind == "f" else x)[0]

@@ -1,4 +1,4 @@
-"""From call to call: what is carried, what evaluating and saving do, and what a reset returns to"""
+"""Probes of successive calls: the carry, evaluating, saving and resetting"""
 
 from __future__ import annotations
 
@@ -6,93 +6,102 @@ import io
 
 import numpy as np
 
-from statewise.check.probes.compare import gap, off, same
-from statewise.check.registry import FINE, Means, probe
+from statewise.check.probes.compare import (
+    describe_difference,
+    is_same,
+)
+from statewise.check.registry import AS_EXPECTED, Meaning, probe
 from statewise.check.subject import Subject, UnavailableError
 
 
-def _all(subject: Subject) -> list[str]:
-    return list(subject.ways())
+def _list_modes(subject: Subject) -> list[str]:
+    return list(subject.find_call_modes())
 
 
-def _many(subject: Subject) -> list[str]:
-    return [name for name, way in subject.ways().items() if way.many]
+def _list_batch_modes(subject: Subject) -> list[str]:
+    return [name for name, mode in subject.find_call_modes().items() if mode.takes_batches]
 
 
-def _training(subject: Subject) -> list[str]:
-    return [name for name, way in subject.ways().items() if way.trains]
+def _list_training_modes(subject: Subject) -> list[str]:
+    return [name for name, mode in subject.find_call_modes().items() if mode.trains]
 
 
-def _evaluating(subject: Subject) -> list[str]:
-    return [name for name, way in subject.ways().items() if way.evaluates]
+def _list_evaluating_modes(subject: Subject) -> list[str]:
+    return [name for name, mode in subject.find_call_modes().items() if mode.evaluates]
 
 
 @probe(
     "repeat",
     "Does the same call on the same model give the same numbers?",
     "Yes, outside of training.",
-    {"same": FINE, "differs": Means("wrong", "find what is drawn at random in evaluation mode")},
+    {
+        "same": AS_EXPECTED,
+        "differs": Meaning("wrong", "find what draws random numbers in evaluation mode"),
+    },
 )
-def repeats(subject: Subject, _part: str) -> tuple[str, str]:
+def check_repeat(subject: Subject, _part: str) -> tuple[str, str]:
     x = subject.inputs.draw(seed=1)
-    first, again = (subject.fresh().ways()[subject.plain].observe([x], 1)[0] for _ in range(2))
-    if same(first, again):
-        return "same", "two fresh copies answer alike"
-    return "differs", f"two fresh copies answer differently, {off(gap(first, again))}"
+    first, again = (subject.observe(subject.plain_mode, [x])[0] for _ in range(2))
+    if is_same(first, again):
+        return "same", "two runs of the same model give the same outputs"
+    return (
+        "differs",
+        f"two runs of the same model give different outputs, {describe_difference(first, again)}",
+    )
 
 
 @probe(
     "carry",
     "Is the state carried from one {part} to the next, with no state passed?",
-    "No: a call that is given no state starts anew.",
+    "No: a call without a state starts from the initial state.",
     {
-        "carried": Means(
+        "carried": Meaning(
             "surprise",
-            "reset before a sequence that does not go on from the last one, and say --expect carry "
-            "where the carry is meant",
+            "reset before a sequence that does not continue the last one; if you mean the carry, "
+            "expect it: --expect carry",
             "{reset}",
         ),
-        "reset": FINE,
+        "reset": AS_EXPECTED,
     },
-    _all,
+    _list_modes,
 )
-def carries(subject: Subject, part: str) -> tuple[str, str]:
-    if _carried(subject, part):
-        return "carried", f"the second {part} answers otherwise than it would as the first"
-    return "reset", f"the second {part} answers as if it were the first"
+def check_carry(subject: Subject, part: str) -> tuple[str, str]:
+    if _is_carried(subject, part):
+        return "carried", f"the second {part} gives other outputs than it gives as the first"
+    return "reset", f"the second {part} gives the same outputs as it gives as the first"
 
 
-def _carried(subject: Subject, name: str) -> bool:
-    if name in subject.known:
-        return subject.known[name]
+def _is_carried(subject: Subject, name: str) -> bool:
+    if name in subject.carries:
+        return subject.carries[name]
     past, new = subject.inputs.draw(seed=1), subject.inputs.draw(seed=2)
-    alone = subject.fresh().ways()[name].observe([new], 1)[0]
-    way = subject.fresh().ways()[name]
-    way.observe([past], 1)
-    subject.known[name] = not same(way.observe([new], 1)[0], alone)
-    return subject.known[name]
+    initial = subject.observe(name, [new])[0]
+    mode = subject.restore().find_call_modes()[name]
+    mode.observe([past], 1)
+    subject.carries[name] = not is_same(mode.observe([new], 1)[0], initial)
+    return subject.carries[name]
 
 
 @probe(
     "ways",
-    "Do all ways of calling agree on whether the state is carried?",
-    "Yes: how a model is called does not change what it remembers.",
+    "Do all modes of calling agree on whether the state is carried?",
+    "Yes: the mode of calling does not change what a model remembers.",
     {
-        "agree": FINE,
-        "differ": Means(
-            "surprise", "use one way throughout, or pass the state yourself", "{explicit}"
+        "agree": AS_EXPECTED,
+        "differ": Meaning(
+            "surprise", "use one mode throughout, or pass the state yourself", "{explicit}"
         ),
     },
 )
-def agree(subject: Subject, _part: str) -> tuple[str, str]:
+def check_modes_agree(subject: Subject, _part: str) -> tuple[str, str]:
     found: dict[bool, list[str]] = {True: [], False: []}
-    for name in subject.ways():
+    for name in subject.find_call_modes():
         try:
-            found[_carried(subject, name)].append(name)
-        except Exception:  # the row of that way says what it raised
+            found[_is_carried(subject, name)].append(name)
+        except Exception:  # the row of that mode says what it raised
             continue
     if found[True] and found[False]:
-        return "differ", f"{_list(found[True])} carry, {_list(found[False])} do not"
+        return "differ", f"carried: {_list(found[True])}; reset: {_list(found[False])}"
     known = found[True] or found[False]
     return "agree", f"{_list(known)}: {'carried' if found[True] else 'reset'}"
 
@@ -102,39 +111,39 @@ def agree(subject: Subject, _part: str) -> tuple[str, str]:
     "Inside one {part}, is the state carried from batch to batch?",
     "No: batches are independent.",
     {
-        "carried": Means(
+        "carried": Meaning(
             "surprise",
-            "order the data so that row i of a batch goes on where row i of the last one ended",
+            "order the data so that row i of a batch continues row i of the batch before",
         ),
-        "reset": FINE,
+        "reset": AS_EXPECTED,
     },
-    _many,
+    _list_batch_modes,
 )
-def across_batches(subject: Subject, part: str) -> tuple[str, str]:
+def check_batches(subject: Subject, part: str) -> tuple[str, str]:
     past, new = subject.inputs.draw(seed=1), subject.inputs.draw(seed=2)
-    alone = subject.fresh().ways()[part].observe([new], 1)[0]
-    second = subject.fresh().ways()[part].observe([past, new], 1)[1]
-    if same(second, alone):
-        return "reset", "the second batch answers as if it were the first"
-    return "carried", "the second batch goes on from the first"
+    alone = subject.observe(part, [new])[0]
+    second = subject.observe(part, [past, new])[1]
+    if is_same(second, alone):
+        return "reset", "the second batch gives the same outputs as it gives as the first"
+    return "carried", "the second batch starts from the state after the first"
 
 
 @probe(
     "epochs",
     "Does {part} begin every epoch from the same state?",
-    "Yes: the second pass over the data begins like the first.",
+    "Yes: the second epoch starts from the same state as the first.",
     {
-        "anew": FINE,
-        "carried": Means("surprise", "reset at the end of every epoch, in a callback", "{reset}"),
+        "anew": AS_EXPECTED,
+        "carried": Meaning("surprise", "reset at the end of every epoch, in a callback", "{reset}"),
     },
-    _training,
+    _list_training_modes,
 )
-def epochs(subject: Subject, part: str) -> tuple[str, str]:
+def check_epochs(subject: Subject, part: str) -> tuple[str, str]:
     batches = [subject.inputs.draw(seed=1), subject.inputs.draw(seed=2)]
-    seen = subject.fresh().ways()[part].observe(batches, 2)
-    if same(seen[2], seen[0]):
-        return "anew", "the second epoch begins like the first"
-    return "carried", "the second epoch begins with what the first one left behind"
+    seen = subject.observe(part, batches, epochs=2)
+    if is_same(seen[2], seen[0]):
+        return "anew", "the second epoch starts from the same state as the first"
+    return "carried", "the second epoch starts from the state after the first"
 
 
 @probe(
@@ -142,107 +151,121 @@ def epochs(subject: Subject, part: str) -> tuple[str, str]:
     "Does {part} on other data leave the carried state alone?",
     "Yes: evaluating changes nothing.",
     {
-        "alone": FINE,
-        "disturbs": Means("surprise", "save what the model holds before, and put it back after"),
+        "alone": AS_EXPECTED,
+        "disturbs": Meaning(
+            "surprise", "save the state that the model holds before it, and restore it afterwards"
+        ),
     },
-    _evaluating,
+    _list_evaluating_modes,
 )
-def evaluating(subject: Subject, part: str) -> tuple[str, str]:
+def check_evaluating(subject: Subject, part: str) -> tuple[str, str]:
     past, new, other = (subject.inputs.draw(seed=seed) for seed in (1, 2, 3))
-    undisturbed = subject.fresh().ways()[subject.training].observe([past, new], 1)[1]
-    ways = subject.fresh().ways()
-    ways[subject.training].observe([past], 1)
-    ways[part].observe([other], 1)
-    after = ways[subject.training].observe([new], 1)[0]
-    if same(after, undisturbed):
-        return "alone", "the next call goes on as if nothing had been evaluated"
-    return "disturbs", f"the next call answers differently after it, {off(gap(after, undisturbed))}"
+    undisturbed = subject.observe(subject.training_mode, [past, new])[1]
+    modes = subject.restore().find_call_modes()
+    modes[subject.training_mode].observe([past], 1)
+    modes[part].observe([other], 1)
+    after = modes[subject.training_mode].observe([new], 1)[0]
+    if is_same(after, undisturbed):
+        return "alone", "the next call gives the same outputs as without evaluating"
+    return (
+        "disturbs",
+        f"the next call gives other outputs after it, {describe_difference(after, undisturbed)}",
+    )
 
 
 @probe(
     "saving",
     "Does the state survive saving and loading?",
-    "Yes: a loaded model goes on where the saved one stood.",
+    "Yes: a loaded model continues from the state of the saved one.",
     {
-        "kept": FINE,
-        "nothing held": FINE,
-        "lost": Means("surprise", "save the state beside the model, and put it back", "{held}"),
-        "neither": Means("wrong", "the loaded model answers like neither: compare the weights"),
+        "kept": AS_EXPECTED,
+        "nothing held": AS_EXPECTED,
+        "lost": Meaning(
+            "surprise", "save the state beside the model, and restore it after loading", "{held}"
+        ),
+        "neither": Meaning(
+            "wrong",
+            "the loaded model matches neither the saved state nor the initial one: compare weights",
+        ),
     },
 )
-def saving(subject: Subject, _part: str) -> tuple[str, str]:
+def check_saving(subject: Subject, _part: str) -> tuple[str, str]:
     past, new = subject.inputs.draw(seed=1), subject.inputs.draw(seed=2)
     if subject.explicit:
-        return _saved_state(subject.fresh(), past, new)
-    alone = subject.fresh().ways()[subject.plain].observe([new], 1)[0]
-    kept = subject.fresh().ways()[subject.plain].observe([past, new], 1)[1]
-    one = subject.fresh()
-    one.ways()[subject.plain].observe([past], 1)
-    loaded = one.reloaded().ways()[subject.plain].observe([new], 1)[0]
-    if same(kept, alone):
-        return (
-            ("nothing held", "the loaded model answers alike, and holds nothing to lose")
-            if (same(loaded, alone))
-            else ("neither", f"the loaded model answers differently, {off(gap(loaded, alone))}")
-        )
-    if same(loaded, kept):
-        return "kept", "the loaded model goes on where the saved one stood"
-    if same(loaded, alone):
-        return "lost", "the loaded model has forgotten everything it held"
-    return "neither", "the loaded model answers neither as carried nor as fresh"
+        return _check_saving_state(subject.restore(), past, new)
+    initial = subject.observe(subject.plain_mode, [new])[0]
+    carried = subject.observe(subject.plain_mode, [past, new])[1]
+    one = subject.restore()
+    one.find_call_modes()[subject.plain_mode].observe([past], 1)
+    loaded = one.save_and_load().find_call_modes()[subject.plain_mode].observe([new], 1)[0]
+    if is_same(carried, initial):
+        if is_same(loaded, initial):
+            return "nothing held", "the loaded model gives the same outputs, and holds no state"
+        far = describe_difference(loaded, initial)
+        return "neither", f"the loaded model gives other outputs, {far}"
+    if is_same(loaded, carried):
+        return "kept", "the loaded model continues from the state of the saved one"
+    if is_same(loaded, initial):
+        return "lost", "the loaded model starts from the initial state"
+    return (
+        "neither",
+        "the loaded model continues neither from the saved state nor from the initial one",
+    )
 
 
-def _saved_state(subject: Subject, past: np.ndarray, new: np.ndarray) -> tuple[str, str]:
+def _check_saving_state(subject: Subject, past: np.ndarray, new: np.ndarray) -> tuple[str, str]:
     _, state = subject.run(past)
     expected, _ = subject.run(new, state)
     file = io.BytesIO()
-    np.savez(file, **dict(subject.leaves(state)))  # type: ignore[arg-type]
+    np.savez(file, **dict(subject.read_state(state)))  # type: ignore[arg-type]
     file.seek(0)
     with np.load(file) as loaded:
-        restored = subject.rebuilt(state, dict(loaded))
+        restored = subject.rebuild_state(state, dict(loaded))
     y, _ = subject.run(new, restored)
-    if same(y, expected):
-        return "kept", "the state is a value: its arrays, saved and put back, go on as before"
-    return "lost", f"the arrays of the state are not all of it, {off(gap(y, expected))}"
+    if is_same(y, expected):
+        return "kept", "the state is a value: its arrays, saved and loaded, continue as before"
+    far = describe_difference(y, expected)
+    return "lost", f"the arrays of the state are not all that the model remembers, {far}"
 
 
 @probe(
     "reset",
-    "Does a reset exist, and does it return to the state the model began in?",
-    "Yes, to the initial state.",
+    "Is there a reset, and does it return to the initial state of the model?",
+    "Yes.",
     {
-        "initial": FINE,
-        "none needed": FINE,
-        "elsewhere": Means("surprise", "set what the model holds yourself after resetting"),
-        "zeros": Means(
+        "initial": AS_EXPECTED,
+        "none needed": AS_EXPECTED,
+        "elsewhere": Meaning(
+            "surprise", "set the state that the model holds yourself after resetting"
+        ),
+        "zeros": Meaning(
             "surprise", "the model's own initial state is lost: set it again after each reset"
         ),
-        "none": Means(
-            "wrong", "give the model a method that resets what it holds, or pass a state"
+        "none": Meaning(
+            "wrong", "give the model a method that resets its state, or pass the state yourself"
         ),
     },
 )
-def reset(subject: Subject, _part: str) -> tuple[str, str]:
+def check_reset(subject: Subject, _part: str) -> tuple[str, str]:
     past, new = subject.inputs.draw(seed=1), subject.inputs.draw(seed=2)
-    one, fresh = subject.fresh(), subject.fresh().ways()[subject.plain].observe([new], 1)[0]
-    way = one.ways()[subject.plain]
-    way.observe([past], 1)
+    initial = subject.observe(subject.plain_mode, [new])[0]
+    one = subject.restore()
+    mode = one.find_call_modes()[subject.plain_mode]
+    mode.observe([past], 1)
     try:
         one.reset()
     except UnavailableError as reason:
-        if _carried(subject, subject.plain):
+        if _is_carried(subject, subject.plain_mode):
             return "none", f"the state is carried from call to call, and {reason}"
-        return "none needed", "a call without a state starts from the initial one"
-    held = one.held()
-    after = way.observe([new], 1)[0]
-    if same(after, fresh):
-        return "initial", "after the reset it answers as at the beginning"
+        return "none needed", "a call without a state starts from the initial state"
+    held = one.read_held_state()
+    after = mode.observe([new], 1)[0]
+    if is_same(after, initial):
+        return "initial", "after the reset the outputs are those from the initial state"
     if held and all(not leaf.any() for leaf in held.values()):
-        return "zeros", "the reset gives zeros, and the model does not begin with zeros"
-    return (
-        "elsewhere",
-        f"after the reset it answers otherwise than at the beginning, {off(gap(after, fresh))}",
-    )
+        return "zeros", "the reset sets the state to zeros, which is not its initial state"
+    far = describe_difference(after, initial)
+    return "elsewhere", f"after the reset the outputs are not those from the initial state, {far}"
 
 
 def _list(names: list[str]) -> str:

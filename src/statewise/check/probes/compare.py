@@ -1,4 +1,4 @@
-"""When two arrays are the same, and by how much they are not"""
+"""Comparing arrays: whether they are the same, and by how much they differ"""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 TOLERANCE = 2e-5
 
 
-def gap(a: np.ndarray, b: np.ndarray) -> float:
+def difference(a: np.ndarray, b: np.ndarray) -> float:
     """The largest difference, relative to the larger of 1 and the largest value; inf for NaN."""
     if a.shape != b.shape:
         return float("inf")
@@ -21,16 +21,21 @@ def gap(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(a - b).max() / max(1.0, float(np.abs(b).max())))
 
 
-def same(a: np.ndarray, b: np.ndarray) -> bool:
-    """Equal up to the rounding of float32."""
-    return gap(a, b) <= TOLERANCE
+def is_same(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two arrays are equal up to the rounding of float32."""
+    return difference(a, b) <= TOLERANCE
 
 
-def gaps(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> float:
+def largest_difference(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> float:
     """The largest difference between arrays of the same names."""
-    return max((gap(a[name], b[name]) for name in a), default=0.0)
+    return max((difference(a[name], b[name]) for name in a), default=0.0)
 
 
-def off(size: float) -> str:
-    """A difference in words."""
+def describe_difference(a: np.ndarray, b: np.ndarray) -> str:
+    """The difference between two arrays in words."""
+    return describe_size(difference(a, b))
+
+
+def describe_size(size: float) -> str:
+    """The size of a difference in words."""
     return "NaN, inf or another shape" if size == float("inf") else f"off by {size:.2g}"

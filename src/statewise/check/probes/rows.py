@@ -1,86 +1,98 @@
-"""Across rows: whether they are independent of each other, of their order and of their number"""
+"""Probes across rows: whether they depend on each other, on their order or on their number"""
 
 from __future__ import annotations
 
 import numpy as np
 
-from statewise.check.probes.compare import gap, gaps, off
-from statewise.check.registry import FINE, Means, probe
+from statewise.check.probes.compare import (
+    describe_size,
+    difference,
+    largest_difference,
+)
+from statewise.check.registry import AS_EXPECTED, Meaning, probe
 from statewise.check.subject import Subject, UnavailableError
 
-FAR = 5e-5
-_MIXES = "something mixes rows: look for statistics over the batch, and for one state for all"
+TOLERANCE = 5e-5
+_MIXES = "rows are mixed: look for statistics over the batch, and for a state that rows share"
 
 
 @probe(
     "rows",
-    "Is a row's result its own, whatever the other rows are?",
+    "Is the result of a row independent of the other rows?",
     "Yes: rows are independent.",
-    {"independent": FINE, "leaks": Means("wrong", _MIXES)},
+    {"independent": AS_EXPECTED, "leaks": Meaning("wrong", _MIXES)},
 )
-def independent(subject: Subject, _part: str) -> tuple[str, str]:
+def check_rows(subject: Subject, _part: str) -> tuple[str, str]:
     x = subject.inputs.draw(seed=6)
     if len(x) < 2:
-        raise UnavailableError("the model takes a single row")
+        raise UnavailableError("the model takes one row and no more")
     changed = x.copy()
     changed[0] = subject.inputs.draw(seed=7)[0]
-    worst = _far(subject, x, changed, slice(1, None), slice(1, None))
-    if worst <= FAR:
-        return "independent", "another first row leaves the others as they were"
-    return "leaks", f"another first row changes the others, {off(worst)}"
+    worst = _compare_rows(subject, x, changed, slice(1, None), slice(1, None))
+    if worst <= TOLERANCE:
+        return "independent", "another first row does not change the others"
+    return "leaks", f"another first row changes the others, {describe_size(worst)}"
 
 
 @probe(
     "order",
     "Does the order of rows in a batch matter?",
     "No.",
-    {"none": FINE, "matters": Means("wrong", _MIXES)},
+    {"none": AS_EXPECTED, "matters": Meaning("wrong", _MIXES)},
 )
-def order(subject: Subject, _part: str) -> tuple[str, str]:
+def check_order(subject: Subject, _part: str) -> tuple[str, str]:
     x = subject.inputs.draw(seed=6)
     if len(x) < 2:
-        raise UnavailableError("the model takes a single row")
+        raise UnavailableError("the model takes one row and no more")
     back = np.arange(len(x))[::-1]
-    worst = _far(subject, x, x[back], back, slice(None))
-    if worst <= FAR:
-        return "none", "rows in another order give the same results in that order"
-    return "matters", f"rows in another order give other results, {off(worst)}"
+    worst = _compare_rows(subject, x, x[back], back, slice(None))
+    if worst <= TOLERANCE:
+        return "none", "rows in another order give the same results"
+    return "matters", f"rows in another order give other results, {describe_size(worst)}"
 
 
 @probe(
     "size",
     "Does the number of rows in a batch matter?",
     "No.",
-    {"none": FINE, "matters": Means("wrong", _MIXES)},
+    {"none": AS_EXPECTED, "matters": Meaning("wrong", _MIXES)},
 )
-def size(subject: Subject, _part: str) -> tuple[str, str]:
+def check_size(subject: Subject, _part: str) -> tuple[str, str]:
     if subject.inputs.rows is not None:
         raise UnavailableError(f"the model takes {subject.inputs.rows} rows and no other number")
     x = subject.inputs.draw(seed=6)
-    worst = max(_far(subject, x, x[:rows], slice(rows), slice(None)) for rows in (1, 3))
-    if worst <= FAR:
-        return "none", "a row gives the same alone and among others"
-    return "matters", f"a row gives something else alone than among others, {off(worst)}"
+    worst = max(_compare_rows(subject, x, x[:rows], slice(rows), slice(None)) for rows in (1, 3))
+    if worst <= TOLERANCE:
+        return "none", "a row gives the same results alone as among others"
+    return (
+        "matters",
+        f"a row gives other results alone than among others, {describe_size(worst)}",
+    )
 
 
-def _far(
+def _compare_rows(
     subject: Subject,
     one: np.ndarray,
     other: np.ndarray,
     mine: slice | np.ndarray,
     theirs: slice | np.ndarray,
 ) -> float:
-    """How far some rows of one run are from some of another."""
+    """The largest difference between some rows of one run and some of another."""
     (y, state), (z, end) = _run(subject, one), _run(subject, other)
-    apart = gap(y[mine], z[theirs])
+    outputs = difference(y[mine], z[theirs])
     if state is None:
-        return apart
-    a = {name: leaf[mine] for name, leaf in subject.by_rows(state).items()}
-    return max(apart, gaps(a, {k: leaf[theirs] for k, leaf in subject.by_rows(end).items()}))
+        return outputs
+    a = {name: leaf[mine] for name, leaf in subject.arrange_by_rows(state).items()}
+    return max(
+        outputs,
+        largest_difference(
+            a, {k: leaf[theirs] for k, leaf in subject.arrange_by_rows(end).items()}
+        ),
+    )
 
 
 def _run(subject: Subject, x: np.ndarray) -> tuple[np.ndarray, object]:
-    fresh = subject.fresh()
+    fresh = subject.restore()
     if fresh.explicit:
         return fresh.run(x)
-    return fresh.ways()[fresh.plain].observe([x], 1)[0], None
+    return fresh.find_call_modes()[fresh.plain_mode].observe([x], 1)[0], None

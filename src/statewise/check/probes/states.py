@@ -1,68 +1,78 @@
-"""The state itself: whether a call alters it, how it is laid out, and in which precision"""
+"""Probes of the state itself: whether a call changes it, its layout and its precision"""
 
 from __future__ import annotations
 
 import numpy as np
 
-from statewise.check.probes.compare import gap, off, same
-from statewise.check.registry import FINE, Means, probe
+from statewise.check.probes.compare import (
+    describe_difference,
+    is_same,
+)
+from statewise.check.registry import AS_EXPECTED, Meaning, probe
 from statewise.check.subject import Subject, UnavailableError
 
 
 @probe(
     "input",
-    "Does a call leave the state it was given as it was?",
-    "Yes: going on twice from one state gives the same twice.",
-    {"unchanged": FINE, "changed": Means("wrong", "the call writes into the state it was given")},
+    "Does a call leave the state that it is given unchanged?",
+    "Yes: two calls from one state give the same outputs.",
+    {
+        "unchanged": AS_EXPECTED,
+        "changed": Meaning("wrong", "the call writes into the state it was given"),
+    },
 )
-def unchanged(subject: Subject, _part: str) -> tuple[str, str]:
-    one = subject.fresh()
+def check_input(subject: Subject, _part: str) -> tuple[str, str]:
+    one = subject.restore()
     _, state = one.run(one.inputs.draw(seed=1))
-    before = one.leaves(state)
+    before = one.read_state(state)
     new = one.inputs.draw(seed=2)
     first, _ = one.run(new, state)
-    after = one.leaves(state)
+    after = one.read_state(state)
     again, _ = one.run(new, state)
     if any(not np.array_equal(before[name], after[name]) for name in before):
-        return "changed", "the arrays of the state are other ones after the call"
-    if not same(again, first):
-        return "changed", f"the same state gives something else again, {off(gap(again, first))}"
-    return "unchanged", "the same state goes on twice to the same result"
+        return "changed", "the arrays of the state have other values after the call"
+    if not is_same(again, first):
+        far = describe_difference(again, first)
+        return "changed", f"a second call from the same state gives other outputs, {far}"
+    return "unchanged", "two calls from one state give the same outputs"
 
 
 @probe(
     "used",
-    "Does a call go on from the state it is given?",
+    "Does a call start from the state that it is given?",
     "Yes.",
-    {"used": FINE, "ignored": Means("wrong", "the call takes a state and does not read it")},
+    {
+        "used": AS_EXPECTED,
+        "ignored": Meaning("wrong", "the call takes a state and does not use it"),
+    },
 )
-def used(subject: Subject, _part: str) -> tuple[str, str]:
-    one, new = subject.fresh(), subject.inputs.draw(seed=2)
+def check_used(subject: Subject, _part: str) -> tuple[str, str]:
+    one, new = subject.restore(), subject.inputs.draw(seed=2)
     alone, _ = one.run(new)
     _, state = one.run(one.inputs.draw(seed=1))
-    if same(one.run(new, state)[0], alone):
-        return "ignored", "with a state and without one it answers the same"
-    return "used", "with a state it answers otherwise than without one"
+    if is_same(one.run(new, state)[0], alone):
+        return "ignored", "the outputs with a state equal those without one"
+    return "used", "the outputs with a state differ from those without one"
 
 
 @probe(
     "layout",
-    "Has the state its rows on the first axis, like the inputs?",
+    "Are rows on the first axis of the state, as in the inputs?",
     "Yes: batch first.",
     {
-        "first": FINE,
-        "elsewhere": Means("surprise", "select and join rows of the state along that axis"),
+        "first": AS_EXPECTED,
+        "elsewhere": Meaning("surprise", "select and join rows of the state along that axis"),
     },
 )
-def layout(subject: Subject, _part: str) -> tuple[str, str]:
-    one = subject.fresh()
-    axes = one.row_axes()
+def check_layout(subject: Subject, _part: str) -> tuple[str, str]:
+    one = subject.restore()
+    axes = one.find_row_axes()
     if not axes:
         raise UnavailableError("no array of the state grows with the number of rows")
-    shapes = one.leaves(one.run(one.inputs.draw())[1])
+    shapes = one.read_state(one.run(one.inputs.draw())[1])
     shown = ", ".join(f"{name} {shapes[name].shape}" for name in axes)
     if not any(axes.values()):
-        return "first", f"rows come first: {shown}"
+        return "first", f"rows are on the first axis: {shown}"
     return (
         "elsewhere",
         f"rows are on axis {max(axes.values())}: {shown} for {len(one.inputs.draw())} rows",
@@ -74,24 +84,24 @@ def layout(subject: Subject, _part: str) -> tuple[str, str]:
     "Is a state in the wrong layout refused?",
     "Yes, with an error.",
     {
-        "refused": FINE,
-        "accepted": Means("surprise", "check the shape of a state yourself before passing it"),
+        "refused": AS_EXPECTED,
+        "accepted": Meaning("surprise", "check the shape of a state yourself before passing it"),
     },
 )
-def swapped(subject: Subject, _part: str) -> tuple[str, str]:
-    one = subject.fresh()
-    axes = one.row_axes()
+def check_swapped(subject: Subject, _part: str) -> tuple[str, str]:
+    one = subject.restore()
+    axes = one.find_row_axes()
     _, state = one.run(one.inputs.draw(rows=2))
-    leaves = one.leaves(state)
+    leaves = one.read_state(state)
     stacked = [name for name in axes if axes[name] == 1]
     rows = leaves[stacked[0]].shape[0] if stacked else 2
     if stacked and one.inputs.rows not in (None, rows):
         raise UnavailableError(
-            f"only {rows} rows would tell, and the model takes {one.inputs.rows}"
+            f"this needs a batch of {rows} rows, and the model takes {one.inputs.rows}"
         )
     x = one.inputs.draw(rows=rows)
     _, state = one.run(x)
-    leaves = one.leaves(state)
+    leaves = one.read_state(state)
     right, _ = one.run(x, state)
     wrong = {
         name: np.swapaxes(leaf, 0, 1) if name in stacked else leaf[None]
@@ -100,32 +110,33 @@ def swapped(subject: Subject, _part: str) -> tuple[str, str]:
     if all(np.array_equal(wrong[name], leaf) for name, leaf in leaves.items()):
         x = one.inputs.draw(rows=3)
         _, state = one.run(x)
-        leaves = one.leaves(state)
+        leaves = one.read_state(state)
         wrong = {name: np.swapaxes(leaf, 0, 1) for name, leaf in leaves.items()}
     try:
-        y, _ = one.run(x, one.rebuilt(state, wrong))
-    except Exception as error:  # the refusal that is hoped for
+        y, _ = one.run(x, one.rebuild_state(state, wrong))
+    except Exception as error:  # a refusal is what is expected
         return "refused", f"{type(error).__name__}: {str(error).splitlines()[0][:160]}"
-    if same(y, right):
-        return "refused", "the layout is put right: the results are the same"
-    how = "rows and layers swapped" if stacked else "with an axis for layers in front"
-    return (
-        "accepted",
-        f"{how} it is taken in silence where {rows} rows meet {rows} layers, {off(gap(y, right))}"
-        if stacked
-        else f"{how} it is taken in silence",
-    )
+    if is_same(y, right):
+        return "refused", "the layout is corrected: the outputs are the same"
+    if not stacked:
+        return "accepted", "a state with an axis of layers added in front raises no error"
+    far = describe_difference(y, right)
+    sizes = f"{rows} rows and {rows} layers"
+    return "accepted", f"rows and layers swapped raise no error for {sizes}, {far}"
 
 
 @probe(
     "precision",
-    "Under mixed precision, does the carry stay float32?",
-    "What accumulates stays in full precision.",
-    {"float32": FINE, "lower": Means("surprise", "keep long carries in float32", "{precision}")},
+    "Does the state stay in float32 under mixed precision?",
+    "Yes: what accumulates stays in full precision.",
+    {
+        "float32": AS_EXPECTED,
+        "lower": Meaning("surprise", "keep long carries in float32", "{precision}"),
+    },
 )
-def precision(subject: Subject, _part: str) -> tuple[str, str]:
-    dtypes = subject.fresh().half()
+def check_precision(subject: Subject, _part: str) -> tuple[str, str]:
+    dtypes = subject.restore().run_in_bfloat16()
     shown = ", ".join(f"{name} {dtype}" for name, dtype in dtypes.items())
     accumulating = [d for name, d in dtypes.items() if not name.endswith("h")] or [*dtypes.values()]
     full = all(dtype in ("float32", "float64") for dtype in accumulating)
-    return ("float32" if full else "lower"), f"the carry is {shown}"
+    return ("float32" if full else "lower"), f"the dtypes of the state are {shown}"

@@ -1,4 +1,4 @@
-"""A page on which to look into a recording: one file of HTML that needs nothing else"""
+"""The page of a recording: one file of HTML that needs nothing else"""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from statewise.errors import MissingExtraError
-from statewise.inspect.page.payload import payload
+from statewise.extras import require
+from statewise.inspect.page.payload import build_payload
 
 _PARTS = (
     "dom.js",
@@ -32,47 +32,43 @@ _PARTS = (
     "player.js",
     "page.js",
 )
-"""The parts of the module, in the order in which they are joined. They share one scope."""
+"""The parts of the JavaScript module, in the order in which they are joined into one scope."""
 _STYLES = ("page.css", "player.css")
 _STATIC = files(__name__) / "static"
 
 
-def module() -> str:
+def read_module() -> str:
     """The page's own JavaScript as one module, which imports nothing.
 
-    It exports ``default { render }`` as an anywidget does: ``render({model, el})`` shows the
-    payload that ``model.get("payload")`` gives. In a page it shows the one that lies there.
+    Its default export is ``{ render }``, as anywidget expects: ``render({model, el})`` shows the
+    payload that ``model.get("payload")`` returns. In a page it shows the payload embedded there.
     """
-    return _joined(_PARTS)
+    return _join(_PARTS)
 
 
-def styles() -> str:
-    """The style sheet of what the module shows."""
-    return _joined(_STYLES)
+def read_styles() -> str:
+    """The style sheet of the page."""
+    return _join(_STYLES)
 
 
-def charts() -> str:
-    """The JavaScript of plotly, which draws what the module does not.
+def read_plotly() -> str:
+    """The JavaScript of plotly, which draws the charts.
 
     Raises:
         MissingExtraError: plotly is not installed.
     """
-    try:
-        from plotly.offline import get_plotlyjs
-    except ImportError:
-        raise MissingExtraError("plotly", "inspect", "a page") from None
-    return str(get_plotlyjs())
+    return str(require("plotly.offline", "inspect", "a page").get_plotlyjs())
 
 
-def html(payload: Mapping[str, Any]) -> str:
+def render_page(payload: Mapping[str, Any]) -> str:
     """A whole page, with plotly's JavaScript from its installed package.
 
-    Nothing else runs in it, and it can connect to nothing: its policy names what is here by hashes.
+    Its content security policy lets no other script run, and no connection be made.
 
     Raises:
         MissingExtraError: plotly is not installed.
     """
-    drawing, own = charts(), module()
+    drawing, own = read_plotly(), read_module()
     policy = (
         f"default-src 'none'; script-src {_hash(drawing)} {_hash(own)}; "
         "style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
@@ -83,21 +79,20 @@ def html(payload: Mapping[str, Any]) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
         f'<title>{escape(str(payload["title"]))}</title>\n<link rel="icon" href="data:,">\n'
-        f"<style>{styles()}</style>\n</head>\n<body>\n"
-        '<div id="page"><noscript>A recording, shown by JavaScript.</noscript></div>\n'
-        f'<script type="application/json" id="recording">{_embedded(payload)}</script>\n'
+        f"<style>{read_styles()}</style>\n</head>\n<body>\n"
+        '<div id="page"><noscript>This page needs JavaScript.</noscript></div>\n'
+        f'<script type="application/json" id="recording">{_embed(payload)}</script>\n'
         f"<script>{drawing}</script>\n"
         f'<script type="module">{own}</script>\n</body>\n</html>\n'
     )
 
 
-def _joined(names: tuple[str, ...]) -> str:
-    parts = [_STATIC / name for name in names]
-    return "\n".join(part.read_text(encoding="utf-8") for part in parts if part.is_file())
+def _join(names: tuple[str, ...]) -> str:
+    return "\n".join((_STATIC / name).read_text(encoding="utf-8") for name in names)
 
 
-def _embedded(payload: Mapping[str, Any]) -> str:
-    """JSON that no HTML parser takes for markup, in ASCII, which line separators are not."""
+def _embed(payload: Mapping[str, Any]) -> str:
+    """JSON in ASCII, in which an HTML parser can find no markup."""
     written = json.dumps(payload, allow_nan=False, separators=(",", ":"))
     for sign in "<>&":
         written = written.replace(sign, f"\\u{ord(sign):04x}")
@@ -109,4 +104,4 @@ def _hash(script: str) -> str:
     return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
 
 
-__all__ = ["charts", "html", "module", "payload", "styles"]
+__all__ = ["build_payload", "read_module", "read_plotly", "read_styles", "render_page"]

@@ -1,4 +1,4 @@
-"""Arrays in little room, as a browser unpacks them: half precision where that is enough, gzipped"""
+"""Arrays as short text for a browser: in half precision where that is enough, gzipped"""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from typing import Any
 import numpy as np
 
 CLOSE = 1e-3
-"""How far off a value may be, as a share of itself, and of the range of all of them."""
+"""The largest error of a value, as a share of the value and of the range of all values."""
 _LARGEST = 2**15
-"""Values are scaled by a power of two to lie below this: half precision is then as close to one
-of 1e-9 as to one of 1."""
+"""Values are scaled by a power of two to lie below this, so that small ones keep their digits."""
 
 
-def packed(values: np.ndarray) -> dict[str, Any]:
+def pack(values: np.ndarray) -> dict[str, Any]:
     """(rows, columns) as plain JSON: ``rows``, ``type`` (f2, f4 or f8), ``scale``, ``data``.
 
-    The bytes of the numbers lie in planes, most significant first, which gzip makes more of.
+    The bytes lie in planes, the most significant first, which gzip compresses better.
     """
-    words, scale = _words(np.asarray(values, np.float64))
+    words, scale = _round_values(np.asarray(values, np.float64))
     planes = words.view(np.uint8).reshape(words.size, words.itemsize).T[::-1]
     data = gzip.compress(planes.tobytes(), 6, mtime=0)
     return {
@@ -31,15 +30,15 @@ def packed(values: np.ndarray) -> dict[str, Any]:
     }
 
 
-def unpacked(parts: dict[str, Any]) -> np.ndarray:
-    """What `packed` made, as the browser sees it, (rows, columns)."""
+def unpack(parts: dict[str, Any]) -> np.ndarray:
+    """What `pack` made, as the browser sees it, (rows, columns)."""
     size = int(parts["type"][1])
     planes = np.frombuffer(gzip.decompress(base64.b64decode(parts["data"])), np.uint8)
     words = np.ascontiguousarray(planes.reshape(size, -1)[::-1].T).view(f"<f{size}")
     return np.asarray(words.reshape(parts["rows"], -1).astype(np.float64) / parts["scale"])
 
 
-def _words(values: np.ndarray) -> tuple[np.ndarray, float]:
+def _round_values(values: np.ndarray) -> tuple[np.ndarray, float]:
     """The values times a scale in the smallest type that is close enough, and the scale."""
     finite = values[np.isfinite(values)]
     largest = np.abs(finite).max(initial=0.0)

@@ -1,26 +1,28 @@
-"""`payload`: one row of a trace with all that is known of it, as plain JSON"""
+"""`build_payload`: one row of a trace as plain JSON, with its losses, cards and horizon"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from statewise.arrays import to_numpy
-from statewise.cells import GRU, LSTM, Elman, Residual
 from statewise.errors import InputError
-from statewise.inspect.losses import next_loss
-from statewise.inspect.page.packing import packed
-from statewise.inspect.subject import cell_of, innermost, memory, telling
-from statewise.inspect.trace import Trace
+from statewise.inspect.losses import get_next_loss
+from statewise.inspect.page.layers import describe_layers
+from statewise.inspect.page.packing import pack
+from statewise.inspect.subject import find_memory, pick_unit
+
+if TYPE_CHECKING:
+    from statewise.inspect.trace_values import TraceValues
 
 LARGEST = 48 * 2**20
-"""How many numbers a page holds at most: about 100 MB of it, more than browsers open gladly."""
+"""How many numbers a page holds at most: about 100 MB, more than browsers open readily."""
 
 
-def payload(
-    trace: Trace,
+def build_payload(
+    trace: TraceValues,
     row: int = 0,
     unit: tuple[str, int] | None = None,
     cards: Iterable[Any] = (),
@@ -36,29 +38,29 @@ def payload(
     """One row of a trace as plain JSON: what the page and the notebook's widget read.
 
     Arguments:
-        trace: what is shown. Losses are there where its model foretells its own next input.
+        trace: what is shown, with losses if its model predicts its own next input.
         row: which row, up to its end.
-        unit: (name, unit) to begin with; the first card's, else one that varies much and slowly in
-            the memory of the first layer.
-        cards: of `explain_units`; their contexts are found in the trace by their steps.
+        unit: (name, unit) to show first; by default that of the first card, else a unit of the
+            first layer's memory that varies much and slowly.
+        cards: of `explain_units`; their contexts are linked to steps of the trace.
         horizon: of `horizon`.
         title: of the page.
         steps: which steps, as `Trace.span` takes them; all where not given.
-        inputs: names for the features that the model reads.
-        first: what the first step is called; the position of the state before it if not given.
-        total: of how many steps these are a part.
-        notes: sentences to be shown: what was left out, and why.
+        inputs: names of the features that the model reads.
+        first: the number of the first step; by default the position of the state before it.
+        total: how many steps the whole input has.
+        notes: sentences to show, such as what was left out and why.
 
     Raises:
         InputError: an unknown name, unit or row, no steps, or too many values for a page.
     """
     start, stop = trace.extent(row, steps)
-    values = {name: _grid(trace[name][row, start:stop]) for name in trace}
+    values = {name: _rows_of_units(trace[name][row, start:stop]) for name in trace}
     _check_size(values)
-    held = [_dict(card) for card in cards]
-    chosen = _chosen(trace, values, unit, held)
+    held = [_as_dict(card) for card in cards]
+    chosen = _first_unit(trace, values, unit, held)
     called = int(trace.before.position[row]) + start if first is None else first
-    before = {name: _entering(trace, name, row, start) for name in _fields(trace)}
+    before = {name: _state_before(trace, name, row, start) for name in _fields(trace)}
     return {
         "title": title,
         "kind": "text" if trace.inputs.ndim == 2 else "series",
@@ -66,21 +68,21 @@ def payload(
         "first": called,
         "total": total,
         "labels": _labels(trace, row, start, stop, called),
-        "layers": _layers(trace, values),
-        "values": {name: packed(value) for name, value in values.items()},
-        "before": {name: packed(value) for name, value in before.items()},
-        "initial": {name: packed(value) for name, value in _initial(trace).items()},
+        "layers": describe_layers(trace),
+        "values": {name: pack(value) for name, value in values.items()},
+        "before": {name: pack(value) for name, value in before.items()},
+        "initial": {name: pack(value) for name, value in _initial(trace).items()},
         "resets": _resets(trace, row, start, stop),
         "curves": _curves(trace, row, start, stop, inputs),
         "loss": _loss(trace, row, start, stop),
         "unit": {"name": chosen[0], "unit": chosen[1]},
-        "cards": _plain([_placed(card, values, start) for card in held]),
-        "horizon": _plain(horizon if horizon is None else _dict(horizon)),
+        "cards": _without_nan([_place_card(card, values, start) for card in held]),
+        "horizon": _without_nan(horizon if horizon is None else _as_dict(horizon)),
         "notes": list(notes),
     }
 
 
-def _grid(values: np.ndarray) -> np.ndarray:
+def _rows_of_units(values: np.ndarray) -> np.ndarray:
     """(T, ...) -> (units, T)."""
     return np.ascontiguousarray(values.reshape(len(values), -1).T)
 
@@ -95,8 +97,8 @@ def _check_size(values: Mapping[str, np.ndarray]) -> None:
         )
 
 
-def _chosen(
-    trace: Trace,
+def _first_unit(
+    trace: TraceValues,
     values: Mapping[str, np.ndarray],
     unit: tuple[str, int] | None,
     cards: Sequence[Mapping[str, Any]],
@@ -108,13 +110,13 @@ def _chosen(
     if cards and cards[0]["name"] in values:
         return str(cards[0]["name"]), int(cards[0]["unit"])
     try:
-        name = memory(values)
+        name = find_memory(values)
     except InputError:
         name = next(iter(values))
-    return name, telling(values[name])
+    return name, pick_unit(values[name])
 
 
-def _labels(trace: Trace, row: int, start: int, stop: int, called: int) -> list[str]:
+def _labels(trace: TraceValues, row: int, start: int, stop: int, called: int) -> list[str]:
     if trace.labels is not None:
         return [str(label) for label in trace.labels[start:stop]]
     if trace.inputs.ndim == 2:
@@ -122,100 +124,61 @@ def _labels(trace: Trace, row: int, start: int, stop: int, called: int) -> list[
     return [str(called + k) for k in range(stop - start)]
 
 
-def _layers(trace: Trace, values: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
-    """What is shown of each layer; a trace that was read from a file does not know its cells."""
-    names: dict[str, list[str]] = {}
-    for name in values:
-        index, _, own = name.partition(".")
-        names.setdefault(index, []).append(own)
-    layers = []
-    for index, listed in names.items():
-        cell = cell_of(trace.model, index)
-        inner = innermost(cell)
-        layers.append(
-            {
-                "index": int(index) if index.isdigit() else index,
-                "cell": type(inner).__name__ if cell is not None else None,
-                "label": f"layer {index}" if cell is None else _label(cell),
-                "units": max(len(values[f"{index}.{name}"]) for name in listed),
-                "names": listed,
-                "reset": getattr(inner, "reset", None),
-                "activation": _usual(cell),
-            }
-        )
-    return layers
-
-
-def _usual(cell: Any) -> str | None:
-    """The activation of a cell of the usual equations, of which a diagram is true; else None."""
-    while type(cell) is Residual:
-        cell = cell.inner
-    special = ("peepholes", "coupled", "layer_norm", "projection")
-    if type(cell) not in (LSTM, GRU, Elman) or any(getattr(cell, one, False) for one in special):
-        return None
-    return str(cell.activation)
-
-
-def _label(cell: Any) -> str:
-    inside = _label(cell.inner) if hasattr(cell, "inner") else getattr(cell, "units", None)
-    return type(cell).__name__ + ("" if inside is None else f"({inside})")
-
-
-def _fields(trace: Trace) -> list[str]:
-    """The seen names that are fields of the state."""
+def _fields(trace: TraceValues) -> list[str]:
+    """The recorded names that are fields of the state."""
     return [name for name in trace if name in trace.before]
 
 
-def _entering(trace: Trace, name: str, row: int, start: int) -> np.ndarray:
-    """The value that the first step shown finds, (units, 1)."""
+def _state_before(trace: TraceValues, name: str, row: int, start: int) -> np.ndarray:
+    """The value before the first step that is shown, (units, 1)."""
     value = trace[name][row, start - 1] if start else trace.before[name][row]
     return np.asarray(value, np.float64).reshape(-1, 1)
 
 
-def _initial(trace: Trace) -> dict[str, np.ndarray]:
-    """What a reset returns to, where there is one: (units, 1) by name."""
+def _initial(trace: TraceValues) -> dict[str, np.ndarray]:
+    """The initial values, (units, 1) by name, if the trace has a reset."""
     if trace.model is None or trace.reset is None:
         return {}
     state = trace.model.initial_state(1).detach().numpy()
     return {name: np.asarray(state[name], np.float64).reshape(-1, 1) for name in _fields(trace)}
 
 
-def _resets(trace: Trace, row: int, start: int, stop: int) -> list[int]:
+def _resets(trace: TraceValues, row: int, start: int, stop: int) -> list[int]:
     if trace.reset is None:
         return []
     return [int(step) for step in np.flatnonzero(trace.reset[row, start:stop])]
 
 
 def _curves(
-    trace: Trace, row: int, start: int, stop: int, names: Sequence[str]
+    trace: TraceValues, row: int, start: int, stop: int, names: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-    """What the model read, a row for each feature; nothing for tokens, which are the labels."""
+    """The features that the model read by name; none for tokens, which are the labels."""
     if trace.inputs.ndim == 2:
         return {}
-    inputs = _grid(trace.inputs[row, start:stop])
+    inputs = _rows_of_units(trace.inputs[row, start:stop])
     known = list(names) or (
         ["input"] if len(inputs) == 1 else [f"input {k}" for k in range(len(inputs))]
     )
-    return {name: packed(values[None]) for name, values in zip(known, inputs, strict=True)}
+    return {name: pack(values[None]) for name, values in zip(known, inputs, strict=True)}
 
 
-def _loss(trace: Trace, row: int, start: int, stop: int) -> dict[str, Any] | None:
-    """How badly each input was foretold by the step before it; NaN where there is none."""
-    found = None if trace.model is None else next_loss(trace.model.architecture)
+def _loss(trace: TraceValues, row: int, start: int, stop: int) -> dict[str, Any] | None:
+    """How badly the step before predicted each input; NaN where there is no step before."""
+    found = None if trace.model is None else get_next_loss(trace.model.architecture)
     if found is None:
         return None
     measure, loss = found
-    outputs, _ = trace.again(stop)
+    outputs, _ = trace.run_again(stop)
     each = np.asarray(loss(trace.inputs[row : row + 1, :stop], to_numpy(outputs)[row : row + 1]))
-    foretold = np.r_[np.nan, each[0].astype(np.float64)]
-    return {"unit": measure, "values": packed(foretold[None, start:])}
+    predicted = np.r_[np.nan, each[0].astype(np.float64)]
+    return {"unit": measure, "values": pack(predicted[None, start:])}
 
 
-def _placed(
+def _place_card(
     card: Mapping[str, Any], values: Mapping[str, np.ndarray], start: int
 ) -> dict[str, Any]:
-    """A card whose contexts say at which of the shown steps they are: None outside of them, and
-    for a card that was made from other data, which most of its own values tell.
+    """A card with the shown step of each context: None outside the shown steps, and for all
+    contexts of a card of other data, most of whose values differ from those shown.
     """
     grid = values.get(card["name"], np.zeros((0, 0)))
     ends = {word: card.get(word, []) for word in ("top", "bottom")}
@@ -226,25 +189,25 @@ def _placed(
     ]
     same = sum(found) > len(found) / 2
 
-    def placed(contexts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    def place(contexts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         here = [one["step"] - start for one in contexts]
         return [
             {**one, "step": at if same and 0 <= at < grid.shape[1] else None}
             for one, at in zip(contexts, here, strict=True)
         ]
 
-    effects = [{**one, "contexts": placed(one["contexts"])} for one in card.get("effects", [])]
-    return {**card, "effects": effects, **{word: placed(own) for word, own in ends.items()}}
+    effects = [{**one, "contexts": place(one["contexts"])} for one in card.get("effects", [])]
+    return {**card, "effects": effects, **{word: place(own) for word, own in ends.items()}}
 
 
-def _dict(found: Any) -> Mapping[str, Any]:
+def _as_dict(found: Any) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else found.as_dict()
 
 
-def _plain(value: Any) -> Any:
-    """Without numbers that JSON has no word for: None stands for them."""
+def _without_nan(value: Any) -> Any:
+    """None in place of NaN and infinity, which JSON does not have."""
     if isinstance(value, Mapping):
-        return {key: _plain(own) for key, own in value.items()}
+        return {key: _without_nan(own) for key, own in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(own) for own in value]
+        return [_without_nan(own) for own in value]
     return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -1,7 +1,7 @@
 // What is known of single units: what they follow, what holding them does, where they are highest.
 
 /** A label that a unit follows, or is lowest where it is highest. */
-const followed = ({ label, sign }) => (sign < 0 ? `${label}, inverted` : label);
+const labelText = ({ label, sign }) => (sign < 0 ? `${label}, inverted` : label);
 
 class CardsView {
   constructor(recording, page) {
@@ -24,7 +24,7 @@ class CardsView {
     const known = this.recording.names.includes(card.name);
     const look = known && make("button", { type: "button", click: () => this.page.set({ name: card.name, unit: card.unit }) }, "Show");
     return make("details", { class: "card", open, "data-name": card.name, "data-unit": card.unit },
-      make("summary", {}, make("b", {}, `${card.name} ${card.unit}`), make("span", {}, best ? ` ${followed(best)} ${brief(best.score)}` : "")),
+      make("summary", {}, make("b", {}, `${card.name} ${card.unit}`), make("span", {}, best ? ` ${labelText(best)} ${brief(best.score)}` : "")),
       make("p", { class: "keys" }, `mean ${brief(card.mean)}, mostly ${brief(card.low)} to ${brief(card.high)} `, look),
       ...this.follows(card.labels), ...card.effects.flatMap((effect) => this.effect(effect, card.measure)),
       ...this.contexts("Highest", card.top, card), ...this.contexts("Lowest", card.bottom, card));
@@ -36,7 +36,7 @@ class CardsView {
       const meter = make("span", { class: "meter" }, make("i"), make("i", { class: "control" }));
       meter.children[0].style.width = `${100 * Math.min(1, score ?? 0)}%`;
       meter.children[1].style.left = `${100 * Math.min(1, control ?? 0)}%`;
-      return make("tr", {}, make("th", { scope: "row" }, followed({ label, sign })), make("td", {}, meter), make("td", {}, brief(score)), make("td", {}, brief(control)));
+      return make("tr", {}, make("th", { scope: "row" }, labelText({ label, sign })), make("td", {}, meter), make("td", {}, brief(score)), make("td", {}, brief(control)));
     };
     return [make("table", {}, make("thead", {}, make("tr", {}, ...["follows", "", "score", "control"].map((word) => make("th", { scope: "col" }, word)))),
       make("tbody", {}, ...labels.slice(0, 5).map(bar)))];
@@ -45,7 +45,7 @@ class CardsView {
   effect(effect, measure) {
     const where = effect.where.slice(0, 3).map(({ label, change }) => make("li", {}, make("span", {}, signed(change)), label));
     return [
-      make("h3", {}, `${effect.kind} to ${brief(effect.to)}: ${signed(effect.change)} ${measure ?? ""}`),
+      make("h3", {}, `${effect.kind} to ${brief(effect.to)}: loss ${signed(effect.change)} ${measure ?? ""}`),
       make("ul", { class: "where" }, ...where),
       ...this.contexts("", effect.contexts.slice(0, 3)),
     ];

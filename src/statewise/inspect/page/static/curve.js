@@ -26,7 +26,7 @@ class CurveView {
     this.plot.element.append(this.band);
     this.element = make("section", { class: "panel reading", "aria-label": "Series" },
       make("header", {}, make("h2", {}, Object.keys(recording.curves).join(", "))), this.plot.element,
-      make("p", { class: "keys" }, "Arrow keys move, with Shift they select, [ and ] change the unit, Escape lets go."));
+      make("p", { class: "keys" }, "Arrow keys move, with Shift they select; [ and ] change the unit; Escape clears the selection."));
   }
 
   update(view, changed) {

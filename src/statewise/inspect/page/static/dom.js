@@ -11,7 +11,7 @@ function make(name, attributes = {}, ...children) {
 }
 
 /** Call with a press: at once by a mouse, when lifted by a finger, which may begin to scroll. */
-function pressed(element, act) {
+function onPress(element, act) {
   let touch = false;
   element.addEventListener("pointerdown", (event) => {
     touch = event.pointerType === "touch";
@@ -32,6 +32,9 @@ function brief(number) {
   const text = size >= 1e5 || (size < 1e-3 && size > 0) ? number.toExponential(2) : String(Number(number.toPrecision(3)));
   return text.replaceAll("-", "−").replace("+", "");
 }
+
+/** A count with its noun: `1 step`, `2 steps`. */
+const countOf = (count, noun) => `${whole(count)} ${noun}${count === 1 ? "" : "s"}`;
 
 /** A number with its sign. */
 const signed = (number) => (number > 0 ? `+${brief(number)}` : brief(number));

@@ -1,7 +1,7 @@
-// Which units are on throughout a span and off beside it, and where else they are: the rules of
+// Which units are on in all of a span and off next to it, and where else they are on: the rules of
 // `statewise.inspect.find`.
 
-function foundUnits(recording, name, start, stop, threshold) {
+function findUnits(recording, name, start, stop, threshold) {
   const single = recording.grids[name].words instanceof Float32Array, level = single ? Math.fround(threshold) : threshold;
   const beside = [start - 1, stop].filter((t) => t >= 0 && t < recording.steps);
   const found = [], always = [];
@@ -20,11 +20,11 @@ function foundUnits(recording, name, start, stop, threshold) {
     }
   }
   found.sort((a, b) => (a.outside - a.mean) - (b.outside - b.mean) || a.unit - b.unit);
-  return { units: found, always, matches: found.length ? matchesOf(recording, name, found, start, stop, level) : [] };
+  return { units: found, always, matches: found.length ? findMatches(recording, name, found, start, stop, level) : [] };
 }
 
 /** Stretches outside the span in which most of the units are on. */
-function matchesOf(recording, name, found, start, stop, level) {
+function findMatches(recording, name, found, start, stop, level) {
   const rows = found.map(({ unit }) => recording.unit(name, unit));
   const most = Math.max(1, Math.ceil(rows.length / 2));
   const fires = (t) => {

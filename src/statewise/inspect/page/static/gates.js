@@ -2,10 +2,13 @@
 
 const ROW = 50, GAP = 14, TOP = 6, FOOT = 22;
 const ROLES = {
-  LSTM: { i: "input gate", f: "forget gate", g: "candidate", o: "output gate", c: "cell", h: "hidden" },
-  GRU: { r: "reset gate", z: "update gate", n: "candidate", h: "hidden" },
-  Elman: { a: "sum", h: "hidden" },
+  LSTM: { i: "input gate", f: "forget gate", g: "candidate", o: "output gate", c: "cell", h: "hidden", y: "output" },
+  GRU: { r: "reset gate", z: "update gate", n: "candidate", h: "hidden", y: "output" },
+  Elman: { a: "sum", h: "hidden", y: "output" },
 };
+
+/** What a value of a layer is, in words: those of a layer of two directions have theirs before them. */
+const roleOf = (layer, own) => ROLES[layer.cell]?.[own.slice(own.lastIndexOf(".") + 1)] ?? "";
 
 /** A range for an axis that holds all values and does not move with the stretch that is shown. */
 function rangeOf(values, about) {
@@ -24,6 +27,7 @@ class GatesView {
     this.recording = recording;
     this.title = make("h2");
     this.labels = make("div", { class: "labels" });
+    this.note = make("p", { class: "keys" });
     this.plot = new Plot({
       label: "The gates of the unit through time; left and right move, up and down change the unit",
       pick: (share) => page.move(page.stepAt(share)),
@@ -31,21 +35,18 @@ class GatesView {
     });
     this.plot.element.append(this.labels);
     this.strip = make("div", { class: "strip", "aria-hidden": "true" });
-    pressed(this.strip, ({ target }) => { if (target.dataset.step) page.move(Number(target.dataset.step)); });
+    onPress(this.strip, ({ target }) => { if (target.dataset.step) page.move(Number(target.dataset.step)); });
     this.element = make("section", { class: "panel gates", "aria-label": "Gates" },
-      make("header", {}, this.title), this.plot.element, recording.kind === "text" && this.strip);
+      make("header", {}, this.title), this.note, this.plot.element, recording.kind === "text" && this.strip);
   }
 
   /** The rows: what they are called, their values, and the range of their axis. */
   rows({ name, unit }) {
-    const { recording } = this, index = name.slice(0, name.indexOf("."));
-    const layer = recording.layers.find((one) => String(one.index) === index);
-    const rows = layer.names.map((own) => [own, `${index}.${own}`])
-      .filter(([, full]) => recording.width(full) > unit)
-      .map(([own, full]) => {
-        const values = recording.unit(full, unit);
-        return { name: own, role: ROLES[layer.cell]?.[own] ?? "", values, range: rangeOf(values, 0), chosen: full === name };
-      });
+    const { recording } = this, layer = recording.layerOf(name);
+    const rows = recording.companions(name).map((own) => {
+      const full = `${layer.index}.${own}`, values = recording.unit(full, unit);
+      return { name: own, role: roleOf(layer, own), values, range: rangeOf(values, 0), chosen: full === name };
+    });
     const curves = Object.entries(recording.curves).slice(0, 3).map(([label, grid]) => ({ name: label, role: "", values: grid.row(0), range: rangeOf(grid.row(0)) }));
     const { loss } = recording;
     const foot = loss ? [{ name: "surprise", role: loss.unit, values: loss.values, range: rangeOf(loss.values, 0) }] : [];
@@ -81,6 +82,7 @@ class GatesView {
       };
     });
     this.title.textContent = `Unit ${view.unit} of ${view.name} through time`;
+    this.note.textContent = this.recording.strangers(view.name);
     this.plot.draw(traces, layout);
     this.name(rows);
     if (this.recording.kind === "text") this.letters(view, labels);

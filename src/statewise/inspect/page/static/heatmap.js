@@ -40,7 +40,7 @@ class HeatmapView {
     const rows = Array.from({ length: this.units }, (_, unit) => recording.unit(name, unit));
     const sizes = rows.map(largestOf), most = Math.max(...sizes), own = most > 1;
     const shown = rows.map((row) => Array.from(row.subarray(from, from + count)));
-    const z = shown.map((row, unit) => { const by = own ? sizes[unit] || 1 : scaled(most); return row.map((value) => value / by); });
+    const z = shown.map((row, unit) => { const by = own ? sizes[unit] || 1 : scaleFor(most); return row.map((value) => value / by); });
     const room = this.plot.element.clientWidth - LEFT - RIGHT;
     const x = Array.from({ length: count }, (_, i) => from + i), labels = x.map((step) => glyph(recording.labels[step]));
     this.plot.draw([{
@@ -51,7 +51,7 @@ class HeatmapView {
       xaxis: { range: [from - 0.5, from + count - 0.5], zeroline: false, showgrid: false, ...ticksOf(recording, from, count, room) },
       yaxis: { range: [this.units - 0.5, -0.5], zeroline: false, showgrid: false, nticks: 6 },
     });
-    this.title.textContent = `All ${whole(this.units)} units of ${name}`;
-    this.note.textContent = own ? "Each unit by its own largest value." : "";
+    this.title.textContent = this.units === 1 ? `The one unit of ${name}` : `All ${whole(this.units)} units of ${name}`;
+    this.note.textContent = own ? "The colours of each unit are scaled to its own largest value." : "";
   }
 }

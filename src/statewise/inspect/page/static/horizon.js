@@ -1,16 +1,17 @@
-// How long a nudge of the state is felt: as the gates claim, and as it is.
+// How long a small change of the state lasts: measured, and by the gates alone.
 
-const WORDS_OF_CURVES = { actual: "as it is", claimed: "as the gates claim" };
+const WORDS_OF_CURVES = { actual: "measured", claimed: "by the gates alone" };
 
 class HorizonView {
   constructor(recording) {
+    this.recording = recording;
     this.horizon = recording.horizon;
-    this.plot = new Plot({ label: "What is left of a nudge, by steps since" });
+    this.plot = new Plot({ label: "What is left of a small change, by the steps since" });
     this.note = make("p", { class: "keys" });
     const key = Object.keys(this.horizon.curves).map((word) => make("span", { class: `key ${word}` }, WORDS_OF_CURVES[word] ?? word));
     this.element = make("section", { class: "panel horizon", "aria-label": "Memory horizon" },
       make("header", {}, make("h2", {}, "Memory horizon"), make("span", { class: "legend" }, ...key)),
-      make("p", { class: "keys" }, `What is left of a nudge of ${this.horizon.name}, by steps since.`), this.plot.element, this.note);
+      make("p", { class: "keys" }, `What is left of a small change of ${this.horizon.name}, by the steps since.`), this.plot.element, this.note);
   }
 
   update({ unit, name }, changed) {
@@ -40,18 +41,20 @@ class HorizonView {
     return { tickvals, ticktext: tickvals.map(brief) };
   }
 
-  /** Of the whole, and of the unit that is looked at where it is among those nudged. */
+  /** Of all units, and of the chosen one where it was measured. */
   say(name, unit) {
     const { steps, units, curves } = this.horizon, lags = curves.actual.length - 1;
-    const index = name.split(".")[0] === this.horizon.name.split(".")[0] ? units.indexOf(unit) : -1;
-    const long = (count) => (count > lags ? `more than ${lags}` : String(count));
+    const layer = this.recording.layerOf(name).index;
+    const same = this.recording.companions(name).some((own) => `${layer}.${own}` === this.horizon.name);
+    const index = same ? units.indexOf(unit) : -1;
+    const long = (count) => (count > lags ? `more than ${countOf(lags, "step")}` : countOf(count, "step"));
     const middle = (list) => {
       const sorted = list.toSorted((a, b) => a - b), half = (list.length - 1) / 2;
       return Math.floor((sorted[Math.floor(half)] + sorted[Math.ceil(half)]) / 2);
     };
     const words = Object.entries(steps).map(([word, each]) => {
       const own = index < 0 ? "" : `, unit ${unit} for ${long(each[index])}`;
-      return `${WORDS_OF_CURVES[word] ?? word}, half of the units keep a third for ${long(middle(each))} steps${own}`;
+      return `${WORDS_OF_CURVES[word] ?? word}, half of the units keep a third of it for ${long(middle(each))}${own}`;
     });
     this.note.textContent = words.length ? `${words.join("; ").replace(/^./, (letter) => letter.toUpperCase())}.` : "";
   }

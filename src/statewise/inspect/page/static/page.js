@@ -5,8 +5,8 @@ class Page {
     this.recording = recording;
     this.element = element;
     this.view = { ...recording.opening, step: 0, span: null, found: null, threshold: 0.3, paint: "unit", from: 0, count: 1 };
-    this.asked = new Set(["size"]);
-    this.heard = new AbortController();
+    this.pending = new Set(["size"]);
+    this.listeners = new AbortController();
     this.text = recording.kind === "text" ? new TextView(recording, this) : new CurveView(recording, this);
     this.gates = new GatesView(recording, this);
     this.bar = new Toolbar(recording, this);
@@ -26,8 +26,8 @@ class Page {
     this.element.replaceChildren(
       this.header(), bar,
       make("main", {}, make("div", { class: "column" }, text, gates, player, heat), make("div", { class: "column aside" }, ...aside)));
-    (lying ? document : this.element).addEventListener("keydown", (event) => this.key(event), { signal: this.heard.signal });
-    DARK.addEventListener("change", () => this.refresh("theme"), { signal: this.heard.signal });
+    (embedded ? document : this.element).addEventListener("keydown", (event) => this.key(event), { signal: this.listeners.signal });
+    DARK.addEventListener("change", () => this.refresh("theme"), { signal: this.listeners.signal });
     let width = this.element.clientWidth;
     this.watch = new ResizeObserver(() => {
       if (Math.abs(this.element.clientWidth - width) < 2) return;
@@ -35,15 +35,15 @@ class Page {
       this.refresh("size");
     });
     this.watch.observe(this.element);
-    const { unit, step } = this.view;
-    this.player = new Player(player, this.recording, { layer: this.layer(), unit, step, onstep: (now) => this.move(now) });
+    const { name, unit, step } = this.view;
+    this.player = new Player(player, this.recording, { name, unit, step, onstep: (now) => this.move(now) });
   }
 
   header() {
     const { title, layers, each, steps, first, total, notes } = this.recording;
     const of = total === null ? "" : ` of ${whole(total)}`;
     const place = steps === 1 ? `step ${whole(first)}${of}` : `steps ${whole(first)} to ${whole(first + steps - 1)}${of}`;
-    const facts = [layers.map((layer) => layer.label).join(" → "), `${place}, a ${each} each`];
+    const facts = [layers.map((layer) => layer.label).join(" → "), `${place}, one ${each} each`];
     return make("header", { class: "title" }, make("h1", {}, title), ...facts.map((fact) => make("p", {}, fact)), ...notes.map((note) => make("p", { class: "note" }, note)));
   }
 
@@ -56,10 +56,6 @@ class Page {
     const values = this.recording.unit(name, unit);
     values.forEach((value, t) => { if (Math.abs(value) > Math.abs(values[step])) step = t; });
     return { step };
-  }
-
-  layer() {
-    return Number(this.view.name.slice(0, this.view.name.indexOf(".")));
   }
 
   /** A new step, and with `extend` a selection up to it. */
@@ -111,36 +107,37 @@ class Page {
   set(change) {
     const now = { ...this.view, ...change };
     now.unit = Math.min(now.unit, this.recording.width(now.name) - 1);
-    for (const key of Object.keys(now)) if (now[key] !== this.view[key] || !this.begun) this.asked.add(key);
+    for (const key of Object.keys(now)) if (now[key] !== this.view[key] || !this.started) this.pending.add(key);
     this.view = now;
-    if (["span", "threshold", "name"].some((what) => this.asked.has(what))) {
-      now.found = now.span && foundUnits(this.recording, now.name, ...now.span, now.threshold);
-      this.asked.add("found");
+    if (["span", "threshold", "name"].some((what) => this.pending.has(what))) {
+      now.found = now.span && findUnits(this.recording, now.name, ...now.span, now.threshold);
+      this.pending.add("found");
     }
-    this.begun = true;
+    this.started = true;
     this.frame ??= requestAnimationFrame(() => this.update());
   }
 
   refresh(what) {
-    this.asked.add(what);
+    this.pending.add(what);
     this.frame ??= requestAnimationFrame(() => this.update());
   }
 
   update() {
     this.frame = undefined;
-    const changed = this.asked;
-    this.asked = new Set();
+    const changed = this.pending;
+    this.pending = new Set();
     this.widen(changed);
     for (const part of this.parts) part.update(this.view, changed);
     if (["name", "unit", "step"].some((what) => changed.has(what))) {
-      this.player.set({ layer: this.layer(), unit: this.view.unit, step: this.view.step });
+      const { name, unit, step } = this.view;
+      this.player.set({ name, unit, step });
     }
   }
 
   /** The stretch of time that the charts show: as many steps as there is room for, about the cursor. */
   widen(changed) {
     const { view, recording } = this, room = this.gates.plot.element.clientWidth - LEFT - RIGHT;
-    const count = Math.max(1, Math.min(recording.steps, Math.max(24, Math.floor(room / 8))));
+    const count = Math.max(1, Math.min(recording.steps, recording.wide ? Math.floor(room / 14) : Math.max(24, Math.floor(room / 8))));
     const edge = Math.min(8, Math.floor(count / 4));
     const within = count === view.count && view.step >= view.from + edge && view.step < view.from + count - edge;
     const from = within ? view.from : Math.min(Math.max(0, view.step - Math.floor(count / 2)), recording.steps - count);
@@ -149,7 +146,7 @@ class Page {
   }
 
   leave() {
-    this.heard.abort();
+    this.listeners.abort();
     this.watch.disconnect();
     cancelAnimationFrame(this.frame);
     this.player.destroy();
@@ -163,7 +160,7 @@ class Toolbar {
     this.page = page;
     this.name = make("select", { "aria-label": "Value", change: () => page.set({ name: this.name.value }) },
       ...recording.layers.map((layer) => make("optgroup", { label: `${layer.index} ${layer.label}` },
-        ...layer.names.map((own) => make("option", { value: `${layer.index}.${own}` }, `${layer.index}.${own}${ROLES[layer.cell]?.[own] ? ` ${ROLES[layer.cell][own]}` : ""}`)))));
+        ...layer.names.map((own) => make("option", { value: `${layer.index}.${own}` }, `${layer.index}.${own} ${roleOf(layer, own)}`.trim())))));
     this.unit = make("input", { type: "number", min: 0, step: 1, "aria-label": "Unit", change: () => page.set({ unit: Math.max(0, Math.floor(Number(this.unit.value)) || 0) }) });
     this.strip = make("canvas", { "aria-hidden": "true" });
     this.slider = make("input", { type: "range", min: 0, max: recording.steps - 1, step: 1, "aria-label": "Step", input: () => page.move(Number(this.slider.value)) });
@@ -217,7 +214,7 @@ class Toolbar {
 }
 
 /** Let plotly in where it comes as text, as in a notebook. */
-function admit(source) {
+function loadPlotly(source) {
   if (globalThis.Plotly || !source) return;
   const script = document.createElement("script");
   script.textContent = `(function (module, exports, define) {${source}}).call(globalThis);`;
@@ -226,7 +223,7 @@ function admit(source) {
 }
 
 async function render({ model, el }) {
-  admit(model.get("plotly"));
+  loadPlotly(model.get("plotly"));
   const payload = model.get("payload");
   try {
     const recording = await Recording.decode(payload);
@@ -238,7 +235,7 @@ async function render({ model, el }) {
   }
 }
 
-const lying = document.getElementById("recording");
-if (lying) render({ model: new Map([["payload", JSON.parse(lying.textContent)]]), el: document.getElementById("page") });
+const embedded = document.getElementById("recording");
+if (embedded) render({ model: new Map([["payload", JSON.parse(embedded.textContent)]]), el: document.getElementById("page") });
 
 export default { render };

@@ -25,5 +25,5 @@ function largestOf(values) {
 }
 
 /** What the strongest colour stands for: 1, unless values are larger, or all of them small. */
-const scaled = (most) => (most > 1 || (most > 0 && most < 0.25) ? most : 1);
-const scaleOf = (values) => scaled(largestOf(values));
+const scaleFor = (most) => (most > 1 || (most > 0 && most < 0.25) ? most : 1);
+const scaleOf = (values) => scaleFor(largestOf(values));

@@ -9,15 +9,15 @@ const PLAYER_ICONS = {
 
 class Player {
   /**
-   * `element`: where to be; `recording`: the values; `layer`, `unit`, `step`: where to begin;
+   * `element`: where to be; `recording`: the values; `name`, `unit`, `step`: where to begin;
    * `onstep(step)` is called when the reader comes to another step here.
    */
-  constructor(element, recording, { layer, unit = 0, step = 0, onstep = () => {} } = {}) {
+  constructor(element, recording, { name = recording.names[0], unit = 0, step = 0, onstep = () => {} } = {}) {
     Object.assign(this, { recording, onstep, speed: 1, frame: 0, single: false });
     this.still = matchMedia("(prefers-reduced-motion: reduce)");
     this.place = element;
     this.build();
-    this.set({ layer: layer ?? recording.layers[0].index, unit, step });
+    this.set({ name, unit, step });
     this.sizes = new ResizeObserver(() => this.arrange());
     this.sizes.observe(this.root);
   }
@@ -52,13 +52,13 @@ class Player {
     this.place.append(this.root);
   }
 
-  /** Show another layer, unit or step, whole. */
-  set({ layer = this.layer?.index, unit = this.unit, step = this.step } = {}) {
-    if (layer === this.layer?.index && unit === this.unit && step === this.step) return;
-    const found = this.recording.layers.find((one) => one.index === layer) ?? this.recording.layers[0];
-    const changed = found !== this.layer || unit !== this.unit;
-    this.layer = found;
-    this.unit = Math.max(0, Math.min(unit, found.units - 1));
+  /** Show the unit of another value, another unit or step, whole: all values that the unit has. */
+  set({ name = this.name, unit = this.unit, step = this.step } = {}) {
+    const names = this.recording.companions(name), changed = names !== this.names || unit !== this.unit;
+    if (!changed && step === this.step) return;
+    this.layer = this.recording.layerOf(name);
+    Object.assign(this, { name, names, units: this.recording.width(name) });
+    this.unit = Math.max(0, Math.min(unit, this.units - 1));
     this.step = Math.max(0, Math.min(step, this.recording.steps - 1));
     this.phase = undefined; // nothing is drawn until all is known
     if (changed) this.choose();
@@ -67,15 +67,16 @@ class Player {
 
   /** The diagram of the layer's cell, and the values at which its pipes are full. */
   choose() {
-    const { layer, unit } = this;
-    this.cell = playerCell(layer);
-    this.memory = this.cell?.memory ?? ["c", "h"].find((name) => layer.names.includes(name)) ?? layer.names[0];
+    const { layer, unit, names } = this;
+    this.cell = playerCell(layer, names);
+    this.memory = this.cell?.memory ?? ["c", "h"].map((field) => names.find((name) => name.split(".").at(-1) === field)).find(Boolean) ?? names[0];
     this.tape.show(this.recording.unit(this.full(this.memory), unit), this.memory);
     this.last = (this.cell?.phases.length ?? 1) - 1;
     this.act = layer.activation;
     const through = (name) => this.through(name), squash = PLAYER_SQUASH[this.act];
     this.scales = { inner: playerFull(this.cell?.inner(through) ?? []), outer: playerFull(this.cell?.outer(through, squash) ?? []) };
-    this.title.textContent = `Unit ${unit} of layer ${layer.index}, ${layer.label}`;
+    const some = names.length < layer.names.length ? `: ${names.join(", ")}` : "";
+    this.title.textContent = `Unit ${unit} of layer ${layer.index}, ${layer.label}${some}`;
     this.phases.replaceChildren(...(this.cell?.phases ?? []).map((name, phase) => make("li", {},
       make("button", { type: "button", click: () => this.at(this.step, phase, 1) }, name))));
     this.equate();
@@ -90,7 +91,7 @@ class Player {
 
   /** The unit's values of a name through time, those before the first step included where there are any. */
   through(name) {
-    if (!this.layer.names.includes(name)) return [];
+    if (!this.names.includes(name)) return [];
     const first = this.recording.value(this.full(name), -1, this.unit);
     const all = this.recording.unit(this.full(name), this.unit);
     return first === null ? [...all] : [first, ...all];
@@ -115,18 +116,18 @@ class Player {
     this.legend.replaceChildren(...(this.cell
       ? [swatch("low"), " below zero ", swatch("high"), ` above; a full pipe is ${within}±${outer} in h. `,
         ...(elman ? [] : [swatch("gate"), " how far a gate is open. "])]
-      : [`No diagram is drawn of ${this.layer.label}: these are its values, step by step. `]),
+      : [`No diagram is drawn of ${this.layer.label}: these are the unit's values, step by step. ${this.recording.strangers(this.name)} `]),
       make("span", { class: "player-keys" }, this.cell ? "Keys: space plays, ← → phase, ↑ ↓ step." : "Keys: space plays, ↑ ↓ step."));
   }
 
   /** Wide or narrow, as there is room. */
   arrange() {
-    const layout = this.root.clientWidth >= 640 ? "wide" : "narrow";
+    const { layer } = this, layout = this.root.clientWidth >= 640 ? "wide" : "narrow";
     if (layout !== this.layout) {
       this.layout = layout;
       this.drawing = this.cell
-        ? new PlayerDrawing(this.cell, layout, { scales: this.scales, act: this.act, units: this.layer.units })
-        : new PlayerValues(Object.fromEntries(this.layer.names.map((name) => [name, this.recording.unit(this.full(name), this.unit)])));
+        ? new PlayerDrawing(this.cell, layout, { scales: this.scales, act: this.act, gate: layer.gate, units: this.units })
+        : new PlayerValues(Object.fromEntries(this.names.map((name) => [name, this.recording.unit(this.full(name), this.unit)])));
       this.stage.replaceChildren(this.drawing.root);
     }
     if (this.phase !== undefined) this.draw();
@@ -266,7 +267,7 @@ class Player {
     });
     if (!this.cell) {
       this.drawing.draw(step, this.tape.root.clientWidth);
-      return this.say(`Step ${recording.first + step}, ${playerSpoken(recording, step)}: ${this.layer.names.map((name) => `${name} ${playerNumber(recording.value(this.full(name), step, this.unit))}`).join(", ")}.`);
+      return this.say(`Step ${recording.first + step}, ${playerSpoken(recording, step)}: ${this.names.map((name) => `${name} ${playerNumber(recording.value(this.full(name), step, this.unit))}`).join(", ")}.`);
     }
     const values = this.values();
     this.drawing.draw(values, phase, this.still.matches ? 1 : k, moves);
@@ -274,7 +275,7 @@ class Player {
       number.textContent = value ? playerNumber(values[value]) : "";
       number.classList.toggle("player-coming", own > phase);
     }
-    const about = { input: playerSpoken(recording, step), units: this.layer.units, act: this.act };
+    const about = { input: playerSpoken(recording, step), units: this.units, act: this.act };
     const name = this.cell.phases[phase];
     const forgot = recording.resets.has(step) ? "The state was reset. " : "";
     this.say(forgot + (this.whole ? this.cell.summary(values, about) : this.cell.words[name](values, about)));

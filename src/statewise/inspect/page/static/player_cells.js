@@ -25,6 +25,9 @@ function playerPercent(share) {
   return `${percent.toFixed(percent < 1 || percent > 99 ? 1 : 0)}%`;
 }
 
+/** How many values a layer reads of its own. */
+const playerCount = (units) => (units === 1 ? "the one value" : `all ${units} values`);
+
 /** A product's second factor, or a sum's second term, in words. */
 const playerFactor = (value) => (value < 0 ? `(${playerNumber(value)})` : playerNumber(value));
 const playerPlus = (value) => (value < 0 ? `− ${playerNumber(-value)}` : `+ ${playerNumber(value)}`);
@@ -41,7 +44,7 @@ const PLAYER_LSTM = {
   }),
   words: {
     Read: (v, { input, units, act }) =>
-      `Reads ${input} and all ${units} values of the old h. Forget gate ${playerNumber(v.f)}, input gate ${playerNumber(v.i)}, output gate ${playerNumber(v.o)}; the candidate, ${act} of a sum, is ${playerNumber(v.g)}.`,
+      `Reads ${input} and ${playerCount(units)} of the old h. Forget gate ${playerNumber(v.f)}, input gate ${playerNumber(v.i)}, output gate ${playerNumber(v.o)}; the candidate, ${act} of a sum, is ${playerNumber(v.g)}.`,
     Forget: (v) => `Keeps ${playerPercent(v.f)} of its memory: ${playerNumber(v.f)} × ${playerFactor(v.oldC)} = ${playerNumber(v.kept)}.`,
     Write: (v) => `Lets in ${playerPercent(v.i)} of the candidate: ${playerNumber(v.i)} × ${playerFactor(v.g)} = ${playerNumber(v.written)}.`,
     Add: (v) => `Both add up to the new memory: ${playerNumber(v.kept)} ${playerPlus(v.written)} = ${playerNumber(v.c)}.`,
@@ -71,12 +74,12 @@ const PLAYER_LSTM = {
     { id: "plus", kind: "operator", sign: "+", when: [3, 0, 0.3] },
     { id: "oTimes", kind: "operator", sign: "×", share: "o", when: [4, 0.25, 0.6] },
     { id: "squash", kind: "squash", value: "c", to: "shown", when: [4, 0.2, 0.4] },
-    { id: "heard", kind: "caption", when: [0, 0.2, 0.6] },
+    { id: "caption", kind: "caption", when: [0, 0.2, 0.6] },
     { id: "input", kind: "input", when: [0, 0, 0.2] },
-    { id: "f", kind: "gate", label: "forget", value: "f", when: [0, 0.5, 1], about: "sigmoid(W x + R h + b): the share of the old memory that is kept" },
-    { id: "i", kind: "gate", label: "input", value: "i", when: [0, 0.5, 1], about: "sigmoid(W x + R h + b): the share of the candidate that is written" },
+    { id: "f", kind: "gate", label: "forget", value: "f", when: [0, 0.5, 1], about: "GATE(W x + R h + b): the share of the old memory that is kept" },
+    { id: "i", kind: "gate", label: "input", value: "i", when: [0, 0.5, 1], about: "GATE(W x + R h + b): the share of the candidate that is written" },
     { id: "g", kind: "tank", label: "candidate", scale: "outer", value: "g", when: [0, 0.5, 1], about: "ACT(W x + R h + b): what could be written" },
-    { id: "o", kind: "gate", label: "output", value: "o", when: [0, 0.5, 1], about: "sigmoid(W x + R h + b): the share of the memory that is shown" },
+    { id: "o", kind: "gate", label: "output", value: "o", when: [0, 0.5, 1], about: "GATE(W x + R h + b): the share of the memory that is shown" },
     { id: "kept", kind: "note", label: "kept", value: "kept", when: [1, 0.6, 1] },
     { id: "written", kind: "note", label: "written", value: "written", when: [2, 0.6, 1] },
     { id: "shown", kind: "note", label: "ACT(c)", value: "shown", when: [4, 0.4, 0.6] },
@@ -96,7 +99,7 @@ const PLAYER_LSTM = {
       [[220, 352], [220, 284]], [[330, 352], [330, 284]], [[440, 352], [440, 284]],
     ],
     fControl: [[[220, 216], [220, 102]]], iControl: [[[330, 216], [330, 162], [422, 162]]], oControl: [[[608, 250], [668, 250]]],
-    heard: [330, 374],
+    caption: [330, 374],
     oldCPipe: [[[118, 84], [203, 84]]], keptPipe: [[[237, 84], [423, 84]]],
     gPipe: [[[440, 214], [440, 179]]], writtenPipe: [[[440, 145], [440, 101]]],
     cPipe: [[[457, 84], [742, 84]]], cDown: [[[686, 84], [686, 130]]],
@@ -137,10 +140,10 @@ function playerGRU(reset) {
     }),
     words: {
       Read: (v, { input, units }) =>
-        `Reads ${input} and all ${units} values of the old h. Update gate ${playerNumber(v.z)}, reset gate ${playerNumber(v.r)}.`,
+        `Reads ${input} and ${playerCount(units)} of the old h. Update gate ${playerNumber(v.z)}, reset gate ${playerNumber(v.r)}.`,
       Reset: (v, { input, units, act }) => (after
-        ? `The candidate hears ${playerPercent(v.r)} of what R makes of the ${units} old values, and ${input}: ${act} of their sum is ${playerNumber(v.n)}.`
-        : `The candidate hears each old value through its own reset gate, this one as ${playerNumber(v.r)} × ${playerFactor(v.oldH)} = ${playerNumber(v.gated)}, and ${input}: ${act} of the sum is ${playerNumber(v.n)}.`),
+        ? `The candidate gets ${playerPercent(v.r)} of the product of R and the old h, and ${input}: ${act} of their sum is ${playerNumber(v.n)}.`
+        : `The candidate gets each old value through the reset gate of its unit, this one as ${playerNumber(v.r)} × ${playerFactor(v.oldH)} = ${playerNumber(v.gated)}, and ${input}: ${act} of the sum is ${playerNumber(v.n)}.`),
       Keep: (v) => `Keeps ${playerPercent(v.z)} of its old value: ${playerNumber(v.z)} × ${playerFactor(v.oldH)} = ${playerNumber(v.kept)}.`,
       Write: (v) => `The rest, ${playerPercent(v.rest)}, comes from the candidate: ${playerNumber(v.rest)} × ${playerFactor(v.n)} = ${playerNumber(v.written)}.`,
       Add: (v) => `Both add up: ${playerNumber(v.kept)} ${playerPlus(v.written)} = ${playerNumber(v.h)}, the new h.`,
@@ -153,7 +156,7 @@ function playerGRU(reset) {
     parts: [
       { id: "feeds", kind: "wire", when: [0, 0.2, 0.6] },
       { id: "recall", kind: "wire", when: [1, 0, 0.6] },
-      { id: "hear", kind: "wire", when: [1, 0, 0.6] },
+      { id: "readX", kind: "wire", when: [1, 0, 0.6] },
       { id: "rControl", kind: "wire", when: [1, 0, 0.25] },
       { id: "zControl", kind: "wire", when: [2, 0, 0.3] },
       { id: "restControl", kind: "wire", when: [3, 0, 0.3] },
@@ -168,8 +171,8 @@ function playerGRU(reset) {
       { id: "nTimes", kind: "operator", sign: "×", share: "rest", when: [3, 0, 0.45] },
       { id: "plus", kind: "operator", sign: "+", when: [4, 0, 0.3] },
       { id: "input", kind: "input", when: [0, 0, 0.2] },
-      { id: "r", kind: "gate", label: "reset", value: "r", when: [0, 0.5, 1], about: "sigmoid(W x + R h + b): the share of the old values that the candidate hears" },
-      { id: "z", kind: "gate", label: "update", value: "z", when: [0, 0.5, 1], about: "sigmoid(W x + R h + b): the share of the old value that is kept" },
+      { id: "r", kind: "gate", label: "reset", value: "r", when: [0, 0.5, 1], about: "GATE(W x + R h + b): the share of the old values that the candidate gets" },
+      { id: "z", kind: "gate", label: "update", value: "z", when: [0, 0.5, 1], about: "GATE(W x + R h + b): the share of the old value that is kept" },
       { id: "n", kind: "tank", label: "candidate", value: "n", when: [1, 0.5, 1], about: after ? "ACT(W x + b + r (R h + m))" : "ACT(W x + b + R (r h))" },
       { id: "kept", kind: "note", label: "kept", value: "kept", when: [2, 0.6, 1] },
       { id: "rest", kind: "note", label: "1 − z", value: "rest", when: [3, 0, 0.3] },
@@ -187,7 +190,7 @@ function playerGRU(reset) {
         [[66, 116], [66, 260], [66, 352], [192, 352]],
       ],
       recall: [[[66, 200], [66, 268], [556, 268]]],
-      hear: [[[66, 384], [66, 406], [600, 406], [600, 302]]],
+      readX: [[[66, 384], [66, 406], [600, 406], [600, 302]]],
       rControl: [[[236, 318], [236, 286]]], zControl: [[[236, 140], [236, 102]]],
       restControl: [[[280, 174], [582, 174]]],
       oldHPipe: [[[118, 84], [219, 84]]], keptPipe: [[[253, 84], [583, 84]]],
@@ -205,7 +208,7 @@ function playerGRU(reset) {
         [[22, 128], [60, 128]],
       ],
       recall: [[[22, 202], [22, 264], [104, 264], [104, 372]]],
-      hear: [[[22, 264], [22, 404], [60, 404]]],
+      readX: [[[22, 264], [22, 404], [60, 404]]],
       rControl: [after ? [[148, 202], [166, 202], [166, 328], [122, 328]] : [[104, 232], [104, 246]]], zControl: [[[148, 128], [244, 128]]],
       restControl: [[[196, 128], [196, 386]]],
       oldHPipe: [[[262, 74], [262, 111]]], keptPipe: [[[262, 145], [262, 387]]],
@@ -224,9 +227,9 @@ const PLAYER_ELMAN = {
   phases: ["Read", "Sum", "Show"],
   values: (now, old) => ({ ...now, oldH: old.h }),
   words: {
-    Read: (v, { input, units }) => `Reads ${input} and all ${units} values of the old h, its own ${playerNumber(v.oldH)} among them.`,
+    Read: (v, { input, units }) => `Reads ${input} and ${playerCount(units)} of the old h, its own ${playerNumber(v.oldH)} among them.`,
     Sum: (v) => `Weighs and adds them: a is ${playerNumber(v.a)}. No gate keeps anything back.`,
-    Show: (v, { act }) => `${act}(${playerNumber(v.a)}) = ${playerNumber(v.h)} is the new h. Of the old one only that is left which the sum has carried over.`,
+    Show: (v, { act }) => `${act}(${playerNumber(v.a)}) = ${playerNumber(v.h)} is the new h. What is left of the old h is what the sum carries over.`,
   },
   summary: (v, { act }) => `Sums to ${playerNumber(v.a)}: h is ${act} of it, ${playerNumber(v.h)}.`,
   equations: [[["new h", "h", 2], "=", "ACT of", ["a", "a", 1]]],
@@ -261,9 +264,9 @@ const PLAYER_ELMAN = {
   },
 };
 
-/** The diagram of a layer, or null for a cell that has none. */
-function playerCell(layer) {
+/** The diagram of a layer of which these values are shown, or null where there is none. */
+function playerCell(layer, names) {
   const cell = { LSTM: () => PLAYER_LSTM, GRU: () => playerGRU(layer.reset), Elman: () => PLAYER_ELMAN }[layer.cell]?.();
-  const drawn = cell && PLAYER_SQUASH[layer.activation] && cell.names.every((name) => layer.names.includes(name));
+  const drawn = cell && PLAYER_SQUASH[layer.activation] && cell.names.every((name) => names.includes(name));
   return drawn ? cell : null;
 }

@@ -34,16 +34,16 @@ const playerSmooth = (k) => k * k * (3 - 2 * k);
 class PlayerDrawing {
   /**
    * `cell`: one of `playerCell`; `layout`: "wide" or "narrow"; `scales`: { inner, outer }, the values
-   * at which pipes and tanks are full; `act`: the name of the activation; `units` of the layer.
+   * at which pipes and tanks are full; `act`, `gate`: the names of the activations; `units` of the layer.
    */
-  constructor(cell, layout, { scales, act, units }) {
+  constructor(cell, layout, { scales, act, gate, units }) {
     Object.assign(this, { layout, scales, act, units, places: cell[layout] });
     const [width, height] = this.places.size;
     this.root = playerSvg("svg", { class: "player-diagram", viewBox: `0 0 ${width} ${height}`, role: "img" });
     this.root.style.maxWidth = layout === "wide" ? "1080px" : "440px";
     this.updates = cell.parts.filter((part) => this.places[part.id]).map((part) => {
       const group = playerSvg("g", { class: `player-part player-${part.kind}`, "data-part": part.id });
-      if (part.about) group.append(playerSvg("title", {}, part.about.replaceAll("ACT", act)));
+      if (part.about) group.append(playerSvg("title", {}, part.about.replaceAll("ACT", act).replaceAll("GATE", gate)));
       const update = this[part.kind](part, group, this.places[part.id]);
       this.root.append(group);
       return { part, group, update, value: part.value ?? part.share };
@@ -192,7 +192,7 @@ class PlayerDrawing {
 
   /** What the gates read, which is more than this unit's own. */
   caption(part, group, [x, y]) {
-    group.append(playerSvg("text", { class: "player-name", x, y, "text-anchor": "middle" }, `x, and the old h of all ${this.units} units`));
+    group.append(playerSvg("text", { class: "player-name", x, y, "text-anchor": "middle" }, this.units === 1 ? "x, and the old h" : `x, and the old h of all ${this.units} units`));
     return ({ done }) => { group.style.opacity = done; };
   }
 

@@ -15,7 +15,7 @@ class Plot {
       const box = this.area.getBoundingClientRect(), x = (event.clientX - box.left - LEFT) / (box.width - LEFT - RIGHT);
       pick(x, event.clientY - box.top, event, dragged);
     };
-    pressed(this.element, (event) => at(event, false));
+    onPress(this.element, (event) => at(event, false));
     this.element.addEventListener("pointermove", (event) => { if (event.buttons && event.pointerType === "mouse") at(event, true); });
   }
 

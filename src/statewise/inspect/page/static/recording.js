@@ -1,4 +1,4 @@
-// What a page or a widget holds of a trace: values by name, step and unit, decoded as they are asked for.
+// The trace of a page or a widget: values by name, step and unit, decoded when they are needed.
 
 /** The value of every half-precision number by its bits. */
 const HALVES = (() => {
@@ -14,14 +14,14 @@ const HALVES = (() => {
 
 const WORDS = { f2: Uint16Array, f4: Float32Array, f8: Float64Array };
 
-async function inflated(text) {
+async function inflate(text) {
   const packed = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
 /** Bytes that lie in planes, the most significant first, as numbers. */
-function unshuffled(planes, type) {
+function unshuffle(planes, type) {
   const size = Number(type[1]), count = planes.length / size;
   const bytes = new Uint8Array(planes.length);
   for (let place = 0; place < size; place++) {
@@ -36,11 +36,11 @@ class Grid {
   constructor({ rows, type, scale }, words) {
     Object.assign(this, { rows, scale, half: type === "f2", words });
     this.columns = rows ? words.length / rows : 0;
-    this.kept = new Map();
+    this.cache = new Map();
   }
 
   static async decode(packed) {
-    return new Grid(packed, unshuffled(await inflated(packed.data), packed.type));
+    return new Grid(packed, unshuffle(await inflate(packed.data), packed.type));
   }
 
   at(row, column) {
@@ -49,16 +49,19 @@ class Grid {
   }
 
   row(row) {
-    if (!this.kept.has(row)) {
+    if (!this.cache.has(row)) {
       const words = this.words.subarray(row * this.columns, (row + 1) * this.columns);
-      this.kept.set(row, this.half ? Float32Array.from(words, (word) => HALVES[word] / this.scale) : words);
+      this.cache.set(row, this.half ? Float32Array.from(words, (word) => HALVES[word] / this.scale) : words);
     }
-    return this.kept.get(row);
+    return this.cache.get(row);
   }
 }
 
+/** Characters that are twice as wide as Latin letters. */
+const WIDE = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\u3000-\u303f\uff01-\uff60\p{Emoji_Presentation}]/u;
+
 class Recording {
-  /** From the payload that `statewise.inspect.page.payload` makes. */
+  /** From the payload that `statewise.inspect.page.build_payload` makes. */
   static async decode(payload) {
     const grids = async (packed) => Object.fromEntries(await Promise.all(
       Object.entries(packed).map(async ([name, one]) => [name, await Grid.decode(one)])));
@@ -76,8 +79,29 @@ class Recording {
     });
     recording.each = recording.kind !== "text" ? "row" : recording.labels.includes("") ? "byte"
       : recording.labels.every((label) => [...label].length === 1) ? "character" : "token";
+    recording.wide = recording.kind === "text" && recording.labels.some((label) => WIDE.test(label));
     recording.series = Object.values(recording.curves)[0]?.row(0) ?? null;
     return recording;
+  }
+
+  /** The layer that a value belongs to. */
+  layerOf(name) {
+    const index = name.slice(0, name.indexOf("."));
+    return this.layers.find((layer) => String(layer.index) === index);
+  }
+
+  /** The values of a layer whose unit k is unit k of this one, as the layer calls them. */
+  companions(name) {
+    const own = name.slice(name.indexOf(".") + 1);
+    return this.layerOf(name).groups.find((group) => group.includes(own));
+  }
+
+  /** A sentence on the other values of the layer, whose unit k is another one; empty without them. */
+  strangers(name) {
+    const group = this.companions(name), others = this.layerOf(name).names.filter((own) => !group.includes(own));
+    if (!others.length) return "";
+    const listed = others.length === 1 ? others[0] : `${others.slice(0, -1).join(", ")} and ${others.at(-1)}`;
+    return `${listed} ${others.length === 1 ? "has units of its own" : "have units of their own"}: choose one above to see it.`;
   }
 
   /** How many units a name has. */

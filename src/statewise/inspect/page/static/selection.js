@@ -1,4 +1,4 @@
-// A selected span: the units that are on throughout it and off beside it, and where else they are.
+// A selection: the units that are on in all of it and off next to it, and where else they are on.
 
 const MATCHES = 40, AROUND = 16;
 
@@ -17,12 +17,12 @@ class SelectionView {
     };
     this.start = number("First step of the selection", recording.first, bounds);
     this.stop = number("Last step of the selection", recording.first, bounds);
-    this.threshold = make("input", { type: "number", step: 0.05, "aria-label": "A unit is on from this value", change: () => page.set({ threshold: Number(this.threshold.value) || 0 }) });
+    this.threshold = make("input", { type: "number", step: 0.05, "aria-label": "A unit is on at or above this value", change: () => page.set({ threshold: Number(this.threshold.value) || 0 }) });
     this.result = make("div", { class: "found", "aria-live": "polite" });
     this.element = make("section", { class: "panel selection", "aria-label": "Selection" },
       make("header", {}, make("h2", {}, "Selection")),
       make("div", { class: "fields" },
-        make("label", {}, "steps ", this.start), make("label", {}, "to ", this.stop), make("label", {}, "on from ", this.threshold)),
+        make("label", {}, "steps ", this.start), make("label", {}, "to ", this.stop), make("label", {}, "on at or above ", this.threshold)),
       this.result);
   }
 
@@ -35,7 +35,7 @@ class SelectionView {
     this.start.value = span ? first + span[0] : "";
     this.stop.value = span ? first + span[1] - 1 : "";
     this.threshold.value = threshold;
-    this.result.replaceChildren(...(span ? this.shown(found, span, name) : [make("p", { class: "empty" }, "Select a stretch to see which units it has in common, and where else they are on.")]));
+    this.result.replaceChildren(...(span ? this.shown(found, span, name) : [make("p", { class: "empty" }, "Select steps to see which units are on in all of them, and where else these units are on.")]));
     this.press(view.unit);
   }
 
@@ -47,13 +47,13 @@ class SelectionView {
     const chip = (unit, title) => make("button", { type: "button", class: "chip", "data-unit": unit, title, click: () => this.page.set({ unit }) }, String(unit));
     const rest = always.filter((unit) => !units.some((one) => one.unit === unit));
     const parts = [make("p", { class: "span" }, this.passage(...span, 0))];
-    parts.push(make("h3", {}, "On throughout, off beside it"));
+    parts.push(make("h3", {}, "On in all selected steps, off next to them"));
     parts.push(units.length
-      ? make("div", { class: "chips decisive" }, ...units.map(({ unit, mean, outside }) => chip(unit, `${brief(mean)} inside, ${brief(outside)} beside it`)))
-      : make("p", { class: "empty" }, `No unit of ${name} is.`));
-    if (rest.length) parts.push(make("details", {}, make("summary", {}, `${rest.length} on beside it too`), make("div", { class: "chips" }, ...rest.map((unit) => chip(unit)))));
+      ? make("div", { class: "chips decisive" }, ...units.map(({ unit, mean, outside }) => chip(unit, `${brief(mean)} in the selection, ${brief(outside)} next to it`)))
+      : make("p", { class: "empty" }, `No unit of ${name}.`));
+    if (rest.length) parts.push(make("details", {}, make("summary", {}, `${rest.length} on next to them too`), make("div", { class: "chips" }, ...rest.map((unit) => chip(unit)))));
     if (!units.length) return parts;
-    parts.push(make("h3", {}, matches.length ? `Where else: ${whole(matches.length)}` : "Nowhere else"));
+    parts.push(make("h3", {}, matches.length ? `Other places where most of them are on: ${whole(matches.length)}` : "On in no other place"));
     const row = ({ start, stop, units: together }) => make("li", {}, make("button", {
       type: "button", class: "passage", "data-start": start, "data-stop": stop, "data-units": together, click: () => this.page.move(start),
     }, make("small", {}, `${together}/${units.length}`), this.passage(start, stop, AROUND)));

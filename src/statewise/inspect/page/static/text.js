@@ -18,8 +18,8 @@ class TextView {
       pointerleave: () => this.hint(null),
       scroll: () => this.hint(null),
     });
-    pressed(this.body, (event) => this.down(event));
-    addEventListener("pointerup", () => { this.from = undefined; }, { signal: page.heard.signal });
+    onPress(this.body, (event) => this.down(event));
+    addEventListener("pointerup", () => { this.from = undefined; }, { signal: page.listeners.signal });
     const leaves = Math.ceil(recording.steps / LEAF);
     const turn = (by, label) => make("button", { type: "button", click: () => page.move(Math.min(Math.max(0, this.leaf + by), leaves - 1) * LEAF) }, label);
     this.where = make("span");
@@ -28,10 +28,10 @@ class TextView {
         leaves > 1 && make("span", { class: "leaves" }, turn(-1, "Earlier"), this.where, turn(1, "Later"))),
       make("div", { class: "frame" }, this.body, this.tip),
       make("p", { class: "keys", id: "text-keys" },
-        "Arrow keys move, with Shift they select, [ and ] change the unit, Escape lets go."));
+        "Arrow keys move, with Shift they select; [ and ] change the unit; Escape clears the selection."));
   }
 
-  /** What the text is coloured by: the unit, or how badly each character was foretold. */
+  /** What the text is coloured by: the unit, or how badly each character was predicted. */
   choice() {
     const { loss } = this.recording;
     if (!loss) return null;
@@ -42,7 +42,7 @@ class TextView {
       pick("unit", "by the unit"), pick("loss", "by surprise"));
   }
 
-  // The reader's hands
+  // Pointer and keys
 
   stepAt(event) {
     const step = event.target.dataset?.step;

@@ -1,0 +1,1 @@
+"""Chores of development: run as ``python -m tools.NAME``, or by their make targets."""
