@@ -60,6 +60,11 @@ class ModelBase:
                     override(executor)
         return executor
 
+    @property
+    def is_overridden(self) -> bool:
+        """Whether calls are altered by `overridden`, here or in another thread."""
+        return self._override_count > 0
+
     def validate_state(self, state: State, rows: int) -> State:
         """The state checked, and brought to the model's arrays if it holds NumPy's.
 
