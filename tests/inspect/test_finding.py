@@ -134,7 +134,10 @@ def test_bad_spans_names_and_kinds(trace):
         (lambda: inspect.find(trace, (3, 6), kind="digit", **only), "at some of the held-out"),
         (lambda: inspect.find(trace, (3, 6), kind=[1, 0], **only), r"\(23,\) bool"),
         (lambda: inspect.find(trace, (3, 6), held_out="text"), "held_out must be a Trace, got str"),
-        (lambda: inspect.find(trace, (3, 6), draws=0, **only), "draws must be a whole number of at least 1"),
+        (
+            lambda: inspect.find(trace, (3, 6), draws=0, **only),
+            "draws must be a whole number of at least 1",
+        ),
         (lambda: inspect.find(trace, (3, 6), 0.5, "0.c", held_out=held_out), "no '0.c'"),
     ):
         with pytest.raises(sw.InputError, match=message):
