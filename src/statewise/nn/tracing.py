@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import torch
 import torch._dynamo
@@ -22,15 +22,24 @@ from statewise.program import Executor
 from statewise.state import State
 from statewise.timeline import Segment, Timeline
 
-if TYPE_CHECKING:
-    from statewise.nn.model import Model
-
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 _CAN_TRACE = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 13)
 """Whether Dynamo takes a function of a module as a node."""
+
+
+class Model(Protocol):
+    """What a call needs of a model of torch."""
+
+    training: bool
+
+    @property
+    def is_overridden(self) -> bool: ...
+
+    def make_executor(self) -> Executor: ...
+
+    def make_traced_executor(self, training: bool) -> Executor: ...
 
 
 def _put_in_graph(function: F) -> F:
