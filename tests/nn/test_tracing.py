@@ -1,13 +1,11 @@
 """`torch.compile` and `torch.export`: what a traced call gives is what the call gives."""
 
-import io
 
 import numpy as np
 import pytest
 import torch
 
 import statewise as sw
-from statewise import kernels
 
 EXECUTORS = ("auto", "fused", "reference")
 ROWS, STEPS = 3, 4
