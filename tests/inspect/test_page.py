@@ -22,7 +22,7 @@ from tests.conformance.zoo import weights
 
 import statewise as sw
 from statewise import inspect
-from statewise.inspect.losses import next_loss
+from statewise.inspect.losses import get_next_loss
 from statewise.inspect.page import build_payload, read_module, render_page
 from statewise.inspect.page.packing import pack, unpack
 from statewise.spec import format_spec
@@ -120,8 +120,8 @@ def test_the_payload_is_the_trace(trace: inspect.Trace) -> None:
     assert set(held) == set(found["initial"]) == {"0.c", "0.h", "1.h"}
     for name, values in held.items():
         np.testing.assert_allclose(values, trace.before[name][0], rtol=1e-3, atol=1e-11)
-    outputs, _ = trace.again(trace.steps)
-    each = next_loss(trace.model.architecture)[1](trace.inputs, outputs)[0]
+    outputs, _ = trace.run_again(trace.steps)
+    each = get_next_loss(trace.model.architecture)[1](trace.inputs, outputs)[0]
     loss = unpack(found["loss"]["values"])[0]
     assert np.isnan(loss[0])
     np.testing.assert_allclose(loss[1:], each, rtol=1e-3, atol=1e-11)
