@@ -46,17 +46,22 @@ void NamedProgram::set_linear(Floats W, Floats b, bool bf16) {
 // slot that is not known here would stay empty, so there may be none.
 void NamedProgram::make_states(nb::type_object type, Anything origin) {
   const PyTypeObject* const object = reinterpret_cast<PyTypeObject*>(type.ptr());
-  int count = 0;
-  const PyMemberDef* member = object->tp_members;
-  for (; member && member->name; ++member, ++count) {
-    if (count == 3 || std::strcmp(member->name, state_slots[count])) break;
-    slot_offsets_[count] = member->offset;
+  const auto is_slot = [](const PyMemberDef& member, const char* name) {
+    return member.name && !std::strcmp(member.name, name);
+  };
+  bool found = object->tp_members && !object->tp_dictoffset &&
+               std::size_t(object->tp_basicsize) == sizeof(PyObject) + 3 * sizeof(PyObject*);
+  Py_ssize_t offsets[3];
+  for (int slot = 0; found && slot < 3; ++slot) {
+    const PyMemberDef* member = object->tp_members;
+    while (member->name && !is_slot(*member, state_slots[slot])) ++member;
+    found = member->name != nullptr;
+    offsets[slot] = member->offset;
   }
-  const std::size_t size = sizeof(PyObject) + 3 * sizeof(PyObject*);
-  if (count != 3 || (member && member->name) || std::size_t(object->tp_basicsize) != size)
+  if (!found)
     throw std::invalid_argument(
-        "a class of states must have the slots _arrays, _position and "
-        "origin, in this order, and nothing else");
+        "a class of states must have the slots _arrays, _position and origin, and nothing else");
+  std::memcpy(slot_offsets_, offsets, sizeof offsets);
   state_ = std::move(type);
   origin_ = std::move(origin);
 }

@@ -20,14 +20,14 @@ STATEWISE_OBJECT(MaybeStateAfter,
 STATEWISE_OBJECT(MaybeTokensAfter, "tuple[" STATEWISE_ARRAY("int64") ", dict[str, " STATEWISE_ARRAY(
                                        "float32") "]] | None")
 
-// Where Python's class `State` keeps its values. It has these slots and no other, in this order;
-// the class says at its end what each holds, and a state that is made here obeys it:
+// The contract with Python's class `State`, which is written there too: it keeps its values in
+// these slots and in nothing else. `advance` reads and fills them without Python's help:
 //
 //   _arrays    dict: name -> array (rows, ...), read-only, in the order of the model's fields
 //   _position  array (rows,) of int64, read-only: steps since the row's initial state
 //   origin     the object that `make_states` was given: the model's own
 //
-// A state is made without `State.__init__`, which would only check this again.
+// What `State.__init__` checks holds for what is made here, so it is not called.
 constexpr const char* state_slots[] = {"_arrays", "_position", "origin"};
 
 // A program with the names of its state fields, in order.

@@ -29,7 +29,11 @@ def test_the_readme_runs_from_top_to_bottom(tmp_path: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert len(blocks) > 4
     (tmp_path / "tour.py").write_text("\n".join(blocks))
-    run(tmp_path / "tour.py", tmp_path)
+    printed = run(tmp_path / "tour.py", tmp_path)
+    written = [line for line in printed.splitlines() if line.startswith("the wise ")]
+    assert len(written) == 3
+    ends = ("looks for a friend.", "sings to the moon.", "sleeps in the barn.")
+    assert sum(line.endswith(ends) for line in written) >= 2, written
     assert (tmp_path / "forecaster" / "state.safetensors").exists()
 
 
@@ -49,5 +53,6 @@ def test_the_founding_question_is_answered(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: p.name)
 def test_links_between_documents_lead_somewhere(document: Path) -> None:
-    for target in re.findall(r"\]\((?!http)([^)#]+)", document.read_text()):
+    prose = re.sub(r"```.*?```", "", document.read_text(), flags=re.DOTALL)
+    for target in re.findall(r"\]\((?!http)([^)#]+)", prose):
         assert (document.parent / target).exists(), f"{document.name} links to {target}"

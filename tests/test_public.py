@@ -10,7 +10,7 @@ import statewise as sw
 
 HEAVY = (
     *("torch", "pandas", "polars", "narwhals", "matplotlib", "rich", "typer", "scipy", "joblib"),
-    *("array_api_compat.numpy", "numpy.testing"),
+    *("array_api_compat.numpy", "numpy.testing", "importlib.metadata"),
 )
 
 

@@ -171,6 +171,7 @@ def test_equality(state):
     assert not state.allclose(state.replace({}, position=state.position + 1), atol=10.0)
     wide = sw.State({"0.h": state["0.h"][:, :2], "1.n": state["1.n"]}, state.position)
     assert not state.allclose(wide)
+    assert not wide.allclose(state)
     with pytest.raises(TypeError, match="unhashable"):
         hash(state)
 

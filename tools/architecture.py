@@ -1,7 +1,7 @@
-"""``python -m tools.architecture``: the layers and the tree of docs/architecture.md.
+"""``python -m tools.architecture``: the layers and the trees of docs/architecture.md.
 
-The layers come from import-linter's contract in pyproject.toml, the tree from the first sentence of
-every module's docstring. ``--write`` puts both into the document; a test compares them with it.
+The layers come from import-linter's contract in pyproject.toml, the trees from the first sentence
+in every file. ``--write`` puts them into the document; a test compares them with it.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ import argparse
 import ast
 import re
 import tomllib
+from itertools import takewhile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "statewise"
+NATIVE = ROOT / "native"
 DOCUMENT = ROOT / "docs" / "architecture.md"
-WIDTH = 23  # of the column of names
+WIDTH = 22  # of the column of names
 
 
 def is_module(path: Path) -> bool:
@@ -53,31 +55,64 @@ def draw_tree() -> str:
             lines.append(f"{folder.relative_to(SOURCE)}/")
             indent = "  "
         lines += [
-            f"{indent + path.name:{WIDTH}}{summarize(path)}".rstrip()
+            f"{indent + path.name:{WIDTH}} {summarize(path)}".rstrip()
             for path in sorted(folder.glob("*.py"))
         ]
     return "\n".join(lines)
 
 
+def summarize_native(path: Path) -> str:
+    """The first sentence of a native file's opening comment; "" where it has none."""
+    lines = path.read_text().splitlines()
+    comment = [line[2:].strip() for line in takewhile(lambda line: line.startswith("//"), lines)]
+    first = " ".join(takewhile(bool, comment))
+    return first.partition(". ")[0].removesuffix(".")
+
+
+def draw_native_tree() -> str:
+    """Every native file with what it is; a file without a comment stands beside its header."""
+    lines = []
+    for header in sorted({path.with_suffix("") for path in NATIVE.iterdir() if is_native(path)}):
+        paths = [header.with_suffix(suffix) for suffix in (".h", ".cpp")]
+        named = [(path.name, summarize_native(path)) for path in paths if path.is_file()]
+        if len(named) == 2 and not named[1][1]:
+            named = [(f"{header.name}.h, .cpp", named[0][1])]
+        lines += [f"{name:{WIDTH}} {summary}".rstrip() for name, summary in named]
+    return "\n".join(lines)
+
+
+def is_native(path: Path) -> bool:
+    """Whether this is C++."""
+    return path.suffix in (".h", ".cpp")
+
+
 def render(document: str) -> str:
     """The document with the first code block after each heading drawn anew."""
-    for heading, drawing in (("## Layers", draw_layers()), ("## The tree", draw_tree())):
+    for heading, drawing in DRAWINGS.items():
         before, found, after = document.partition(heading)
         if not found:
             raise SystemExit(f"{DOCUMENT.name} has no heading {heading!r}")
-        block = re.compile(r"(?<=```\n).*?(?=\n```)", re.DOTALL)
-        document = before + found + block.sub(lambda _, new=drawing: new, after, count=1)
+        opening, _, rest = after.partition("```\n")
+        _, _, closing = rest.partition("\n```")
+        document = f"{before}{found}{opening}```\n{drawing()}\n```{closing}"
     return document
 
 
+DRAWINGS = {
+    "## Layers": draw_layers,
+    "## Native kernels": draw_native_tree,
+    "## The tree": draw_tree,
+}
+
+
 def main() -> None:
-    """Print both, or write them into the document."""
+    """Print all of them, or write them into the document."""
     parser = argparse.ArgumentParser(prog="python -m tools.architecture", description=__doc__)
     parser.add_argument("--write", action="store_true", help="write them into the document")
     if parser.parse_args().write:
         DOCUMENT.write_text(render(DOCUMENT.read_text()))
     else:
-        print(draw_layers(), draw_tree(), sep="\n\n")
+        print(*(draw() for draw in DRAWINGS.values()), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -51,6 +51,10 @@ class State(Mapping[str, Array]):
         State.cat([a, b]).save("s.safetensors")
     """
 
+    # The native kernels read and fill these slots without calling `__init__`, see `state_slots` in
+    # native/named_program.h. Both sides rely on this: there is no other slot; `_arrays` is a plain
+    # dict, name -> array (B, ...), read-only, in the order of the model's fields; `_position` is
+    # (B,) int64, read-only; `origin` is the model's own object, and is compared by identity.
     __slots__ = ("_arrays", "_position", "origin")
 
     def __init__(
@@ -92,7 +96,7 @@ class State(Mapping[str, Array]):
         self.origin = origin
 
     @classmethod
-    def unchecked(cls, arrays: dict[str, Array], position: Array, origin: Origin) -> State:
+    def unchecked(cls, arrays: dict[str, Array], position: Array, origin: Origin | None) -> State:
         """A state from arrays known to fit and to be read-only: nothing is checked again."""
         state = cls.__new__(cls)
         state._arrays, state._position, state.origin = arrays, position, origin

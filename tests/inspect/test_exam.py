@@ -1,4 +1,6 @@
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -154,10 +156,11 @@ def test_what_can_be_learned_is_learned(task, cell, reach):
         (lambda: exam(["anbm"]), "no task 'anbm'; there are anbn, anbncn"),
         (lambda: exam(cells=["rnn"]), "no cell 'rnn'; there are elman, lstm, gru"),
         (lambda: exam(cells=["rnn(3)"]), "no cell 'rnn'; there are elman, lstm, gru"),
-        (lambda: exam(cells=["LSTM(3, peephole=True)"]), "peephole.*such as LSTM"),
+        (lambda: exam(cells=["LSTM(3, peephole=True)"]), "peephole.*with options, 'LSTM"),
         (lambda: exam(cells=["LSTM(open('x'))"]), "cannot build the cell"),
         (lambda: exam(cells=["LSTM(3"]), "cannot read the cell"),
         (lambda: split_cells("LSTM(3, gru"), "cannot read the cells"),
+        (lambda: split_cells(" "), "there is no cell in ' '"),
         (lambda: exam(seeds=0), "seeds"),
         (lambda: exam(units=True), "units"),
         (lambda: exam(seconds=0), "seconds"),
@@ -246,5 +249,15 @@ def test_the_command_prints_json_alone():
     ]
     assert 0 < found["guess"]["parity"] < 1
     assert "training 2 models: " in done.stderr
+    bad = call("exam", "anbn", "--cells", "LSTM(3")
+    assert "'LSTM(3, forget_bias=6, peepholes=True)'" in bad.stderr, "no option of the command"
     bad = call("exam", "nothing")
     assert (bad.returncode, bad.stderr.count("\n")) == (2, 1)
+
+
+def test_the_example_of_the_document_runs(capsys):
+    text = (Path(__file__).parents[2] / "docs" / "exam.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec(block.replace("seconds=1)", "seconds=0.1, jobs=1)"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["anbn"] * 3 + ["parity"] * 3

@@ -86,7 +86,7 @@ class Case:
         x = tensor("x", self.x)
         p = {name: tensor(name, value) for name, value in self.p.items()}
         s = {name: tensor(name, value) for name, value in self.state.items()}
-        fresh = {name: tensor(f"{name}_init", value) for name, value in self.fresh.items()}
+        fresh = {name: tensor(f"{name}_initial", value) for name, value in self.fresh.items()}
         when = build_timeline(self.rows, self.steps, self.reset, self.length, x)
         y, after, _ = unroll(self.cell, p, x, s, when, lambda: fresh, stepwise)
         if when.mask is not None:

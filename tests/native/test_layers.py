@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from reference import CELLS, Case, close
+from reference import CELLS, Case, close, f32
 
 from statewise import kernels
 
 UNITS = [1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 64, 100, 127, 129, 513]
+GATED = ["lstm", "lstm_peepholes", "gru_after", "gru_before"]
 SHAPES = [(0, 2), (1, 0), (1, 1), (2, 9), (5, 2), (17, 9)]
 
 
@@ -134,7 +135,7 @@ def test_not_finite_inputs_behave_as_in_the_reference(isa, name, bad):
 
 
 @pytest.mark.parametrize("reach", [5, 39, 41, 120])
-@pytest.mark.parametrize("name", ["lstm", "gru_after", "gru_before"])
+@pytest.mark.parametrize("name", GATED)
 def test_gates_are_right_wherever_their_sums_lie(isa, name, reach):
     """Each lane of a vector by itself, also where its neighbours overflow or are not numbers."""
     case = Case(CELLS[name](37), 5, 1, 1, resets=False, lengths=False)
@@ -145,17 +146,19 @@ def test_gates_are_right_wherever_their_sums_lie(isa, name, reach):
     case.p["b"] = sums.astype(np.float64)
     y, _, _, gates, cells = case.forward()
     np.testing.assert_array_equal(case.forward(save=False)[0], y)
-    seen = kernels.view_intermediates(case.cell, y, gates, cells)
-    for key, z in zip("ifgo" if name == "lstm" else "rz", sums.reshape(-1, 37), strict=False):
+    values = kernels.view_intermediates(case.cell, y, gates, cells)
+    # with peepholes o reads c, which is not a number where g is not
+    gates_at_once = {"lstm": "ifgo", "lstm_peepholes": "ifg"}.get(name, "rz")
+    for key, z in zip(gates_at_once, sums.reshape(-1, 37), strict=False):
         z = z.astype(np.float64)
         sigmoid = np.exp(np.minimum(z, 0)) / (1 + np.exp(-np.abs(z)))
-        for row in seen[key][:, 0]:
+        for row in values[key][:, 0]:
             np.testing.assert_allclose(
                 row, np.tanh(z) if key == "g" else sigmoid, rtol=1e-6, atol=3e-45, err_msg=key
             )
 
 
-@pytest.mark.parametrize("name", ["lstm", "gru_after", "gru_before"])
+@pytest.mark.parametrize("name", GATED)
 def test_an_open_gate_keeps_a_value_exactly(isa, name):
     case = Case(CELLS[name](37), 5, 200, 3, resets=False, lengths=False)
     case.p = {key: np.zeros_like(value) for key, value in case.p.items()}
@@ -199,16 +202,17 @@ def test_rows_are_independent(isa, name):
 @pytest.mark.parametrize("name", CELLS)
 def test_bfloat16_weights_are_the_rounded_ones(isa, name):
     case = Case(CELLS[name](37), 9, 5, inputs=11)
-    half = case.forward(half=True)[0]
+    rounded_weights = case.forward(bf16=True)[0]
     for key in ("W", "R"):
         bits = case.p[key].astype(np.float32).view(np.uint32)
         rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)
         case.p[key] = rounded.astype(np.uint32).view(np.float32).astype(np.float64)
-    close(half, case.expected(gradients=False)[0])
+    close(rounded_weights, case.expected(gradients=False)[0])
 
 
-def test_gradients_do_not_depend_on_the_instruction_set():
-    case = Case(CELLS["lstm"](40), 5, 7, 6)
+@pytest.mark.parametrize("name", ["lstm", "lstm_peepholes"])
+def test_gradients_do_not_depend_on_the_instruction_set(name):
+    case = Case(CELLS[name](40), 5, 7, 6)
     found = {}
     before = kernels.get_isa()
     for isa in kernels.list_isas():
@@ -221,3 +225,28 @@ def test_gradients_do_not_depend_on_the_instruction_set():
         for name, value in other.items():
             if value is not None:
                 close(value, first[name], name)
+
+
+def test_peepholes_of_zero_change_nothing(isa):
+    case = Case(CELLS["lstm_peepholes"](21), 6, 9, 5)
+    case.p["p"] = np.zeros_like(case.p["p"])
+    plain = Case(CELLS["lstm"](21), 6, 9, 5)
+    plain.p = {key: case.p[key] for key in ("W", "R", "b")}
+    plain.state, plain.fresh, plain.x = case.state, case.fresh, case.x
+    plain.reset, plain.length = case.reset, case.length
+    for found, expected in zip(case.forward()[:3], plain.forward()[:3], strict=True):
+        close(found, expected)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_intermediates_are_those_of_the_reference_by_name(isa, name):
+    case = Case(CELLS[name](18), 4, 5, 3, resets=False, lengths=False)
+    y, _, _, gates, cells = case.forward()
+    found = kernels.view_intermediates(case.cell, y, gates, cells)
+    p = {key: f32(value) for key, value in case.p.items()}
+    s = {key: f32(value) for key, value in case.state.items()}
+    for t in range(case.steps):
+        _, s, expected = case.cell.step(p, f32(case.x[:, t]), s)
+        assert set(found) == set(expected)
+        for key, value in expected.items():
+            close(found[key][:, t], value, key)

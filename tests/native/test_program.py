@@ -10,6 +10,11 @@ from statewise.runtime import Model
 
 ARCHITECTURES = {
     "lstm": sw.Architecture(sw.Vector(3), [sw.LSTM(17)]),
+    "peepholes": sw.Architecture(
+        sw.Vector(3),
+        [sw.LSTM(17, peepholes=True), sw.Residual(sw.LSTM(17, peepholes=True, learned_state=True))],
+        sw.Linear(2),
+    ),
     "linear": sw.Architecture(sw.Vector(3), [sw.GRU(17)], sw.Linear(70)),
     "deep": sw.Architecture(
         sw.Tokens(50, 16),
@@ -122,7 +127,7 @@ def test_the_output_of_a_step_is_not_the_state():
 def test_a_layer_without_kernels_runs_beside_native_ones():
     architecture = sw.Architecture(
         sw.Vector(2),
-        [sw.Difference(), sw.LSTM(8), sw.LSTM(8, peepholes=True), sw.Residual(sw.GRU(8))],
+        [sw.Difference(), sw.LSTM(8), sw.LSTM(8, coupled=True), sw.Residual(sw.GRU(8))],
         sw.Linear(2, inverse=True),
     )
     native, reference = pair(architecture)
@@ -140,11 +145,11 @@ def test_bidirectional_layers_run():
     agree(native(x, lengths=[9, 3, 0, 5]), reference(wide, lengths=[9, 3, 0, 5]))
 
 
-@pytest.mark.parametrize("name", ["lstm", "linear", "large"])
+@pytest.mark.parametrize("name", ["lstm", "peepholes", "linear", "large"])
 def test_bfloat16_weights_stay_within_a_percent(isa, name):
-    half, reference = pair(ARCHITECTURES[name], weights="bfloat16")
+    bf16, reference = pair(ARCHITECTURES[name], weights="bfloat16")
     x, wide = inputs(ARCHITECTURES[name], 3, 20)
-    y, expected = half(x)[0], reference(wide)[0]
+    y, expected = bf16(x)[0], reference(wide)[0]
     assert np.abs(y - expected).max() < 0.02 * np.abs(expected).max()
 
 

@@ -14,6 +14,7 @@ ARCHITECTURE = sw.Architecture(
         sw.Dropout(0.1),
         sw.Residual(sw.GRU(20)),
         sw.GRU(7, reset="before", learned_state=True),
+        sw.LSTM(11, peepholes=True),
         sw.Elman(9),
         sw.Elman(9, activation="relu"),
     ],
@@ -65,11 +66,11 @@ def test_every_gradient_agrees_with_the_reference(masks):
 
 
 def test_a_step_without_gradients_runs_natively_and_agrees_with_the_reference(monkeypatch):
-    from statewise.nn import native as door
+    from statewise.nn import native as module
 
     used = []
-    original = door._forward
-    monkeypatch.setattr(door, "_forward", lambda *a: used.append(a) or original(*a))
+    original = module._forward
+    monkeypatch.setattr(module, "_forward", lambda *a: used.append(a) or original(*a))
     torch.manual_seed(0)
     native, reference = models()
     state, other = native.initial_state(3), reference.initial_state(3)
@@ -143,11 +144,13 @@ def arguments(grad=False):
     make = lambda *shape: torch.randn(*shape, requires_grad=grad)  # noqa: E731
     reset = torch.rand(3, 4) < 0.3
     lengths = torch.tensor([4, 2, 0])
-    lstm = [make(3, 4, 5), make(3, 6), make(3, 6), make(24, 5), make(24, 6), make(24), None]
-    gru = [make(3, 4, 5), make(3, 6), None, make(18, 5), make(18, 6), make(18), make(6)]
+    lstm = [make(3, 4, 5), make(3, 6), make(3, 6), make(24, 5), make(24, 6), make(24), None, None]
+    gru = [make(3, 4, 5), make(3, 6), None, make(18, 5), make(18, 6), make(18), make(6), None]
     yield [*lstm, make(3, 6), make(3, 6), reset, lengths, "lstm", grad]
+    peepholes = [*lstm[:-1], make(3, 6), make(3, 6), make(3, 6)]
+    yield [*peepholes, reset, lengths, "lstm_peepholes", grad]
     yield [*gru, make(3, 6), None, reset, None, "gru_after", grad]
-    yield [*gru[:-1], None, None, None, None, None, "gru_before", grad]
+    yield [*gru[:-2], None, None, None, None, None, None, "gru_before", grad]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
@@ -187,7 +190,7 @@ def test_export_sees_one_operator():
             self.b = torch.nn.Parameter(torch.randn(24))
 
         def forward(self, x, h, c):
-            none = [None] * 5
+            none = [None] * 6
             return recurrent(x, h, c, self.W, self.R, self.b, *none, "lstm", False)[0]
 
     given = (torch.randn(2, 3, 5), torch.zeros(2, 6), torch.zeros(2, 6))
@@ -196,7 +199,7 @@ def test_export_sees_one_operator():
     torch.testing.assert_close(exported.module()(*given).shape, torch.Size([2, 3, 6]))
 
 
-@pytest.mark.parametrize("how", ["float64", "autocast", "executor", "subclass"])
+@pytest.mark.parametrize("how", ["float64", "autocast", "executor", "cell"])
 def test_what_the_kernels_do_not_run_goes_elsewhere(how, monkeypatch):
     from statewise.nn import native
 
@@ -215,7 +218,7 @@ def test_what_the_kernels_do_not_run_goes_elsewhere(how, monkeypatch):
         with torch.autocast("cpu", dtype=torch.bfloat16):
             sw.nn.Model(architecture)(x)
     else:
-        architecture = sw.Architecture(sw.Vector(3), [sw.LSTM(4, peepholes=True)])
+        architecture = sw.Architecture(sw.Vector(3), [sw.LSTM(4, coupled=True)])
         sw.nn.Model(architecture)(x)
     assert len(used) == 1
 

@@ -178,7 +178,8 @@ def inspect(
     model: Annotated[
         str,
         typer.Argument(
-            help="folder that text train --out or forecast --out wrote, or a .safetensors model"
+            metavar="MODEL",
+            help="folder that text train --out or forecast --out wrote, or a .safetensors model",
         ),
     ],
     source: Annotated[
@@ -217,7 +218,11 @@ def inspect(
         str | None, typer.Option(help="series: id of the one to show; by default the first")
     ] = None,
     missing: Annotated[
-        str, typer.Option(help="series: missing values, error, skip or interpolate")
+        str,
+        typer.Option(
+            help="series with missing values: error stops, skip leaves them out, interpolate "
+            "fills them"
+        ),
     ] = "error",
 ) -> None:
     """Write a web page that shows what is inside a model as it reads: every gate at every step."""

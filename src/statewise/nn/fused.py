@@ -92,7 +92,7 @@ def _lstm(cell: LSTM, p: Parameters, x: Tensor, s: Fields) -> tuple[Tensor, Fiel
     if cell.projection:
         weights.append(p["P"])
     state = (s["h"][None].contiguous(), s["c"][None].contiguous())
-    if cell.projection and x.device.type == "cpu":
+    if cell.projection and x.device.type == "cpu" and torch.backends.mkldnn.enabled:
         y, h, c = _around_onednn(x, state, weights)
     else:
         y, h, c = torch.lstm(x, state, weights, *_options())

@@ -16,7 +16,7 @@ from statewise.cell import Cell
 from statewise.errors import ArchitectureError
 from statewise.model import ModelBase
 from statewise.nn.fused import fastest, fused
-from statewise.origin import Origin
+from statewise.origin import Origin, RecordedOrigin
 from statewise.program import Executor, Program
 from statewise.state import State
 from statewise.types import Array, Intermediates, Parameters
@@ -117,11 +117,19 @@ class Model(ModelBase, nn.Module):
             InputError: inputs or masks that do not fit.
             StateError: a state that does not fit.
         """
+        if torch.compiler.is_compiling():
+            from statewise.nn.tracing import trace_call  # imports Dynamo
+
+            return trace_call(self, x, state, reset, lengths, initial)
         y, after, _ = self.make_executor().unroll(x, state, reset, lengths, initial)
         return y, after
 
     def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Run one step, x (B, features) or (B,) tokens -> y (B, O) and the new state."""
+        if torch.compiler.is_compiling():
+            from statewise.nn.tracing import trace_step
+
+            return trace_step(self, x, state)
         return self.make_executor().step(x, state)
 
     def trace(
@@ -159,14 +167,24 @@ class Model(ModelBase, nn.Module):
     def origin(self) -> Origin:
         return _ModelOrigin(self)
 
+    def make_traced_executor(self, training: bool) -> Executor:
+        """An executor for a call that `torch.compile` or `torch.export` traces."""
+        from statewise.nn.tracing import TracedExecutor
+
+        origin = RecordedOrigin(self.architecture.fingerprint, None)
+        return self._fill(TracedExecutor, origin, training)
+
     def _base_executor(self) -> Executor:
-        return Executor(
+        return self._fill(Executor, _ModelOrigin(self), self.training)
+
+    def _fill(self, executor: type[Executor], origin: Origin, training: bool) -> Executor:
+        return executor(
             self._program,
             self._parameters_by_layer(),
             self._like,
-            _ModelOrigin(self),
+            origin,
             _RUNS[self.executor],
-            self._integers if self.training else None,
+            self._integers if training else None,
         )
 
     def _integers(self, shape: tuple[int, ...]) -> Tensor:

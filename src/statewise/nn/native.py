@@ -49,8 +49,8 @@ def whole(
     inputs = [x, s["h"], s.get("c"), *_weights(p)]
     inputs += [initial.get("h"), initial.get("c")]
     tensors = [None if tensor is None else tensor.contiguous() for tensor in inputs]
-    reset = None if timeline.reset_steps is None else torch.from_numpy(timeline.reset_steps)
-    lengths = None if timeline.lengths is None else torch.from_numpy(timeline.lengths)
+    reset = None if timeline.reset_steps is None else torch.as_tensor(timeline.reset_steps)
+    lengths = None if timeline.lengths is None else torch.as_tensor(timeline.lengths)
     followed = _followed(tensors)
     if capturing and followed:
         return None

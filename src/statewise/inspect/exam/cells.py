@@ -24,7 +24,10 @@ def split_cells(text: str) -> list[str]:
         tree = ast.parse(f"[{text}]", mode="eval").body
     except SyntaxError:
         raise InputError(f"cannot read the cells {text!r}; {_EXAMPLE}") from None
-    return [ast.unparse(node) for node in getattr(tree, "elts", [])]
+    cells = [ast.unparse(node) for node in getattr(tree, "elts", [])]
+    if not cells:
+        raise InputError(f"there is no cell in {text!r}; {_EXAMPLE}")
+    return cells
 
 
 def build_cells(
@@ -67,7 +70,7 @@ def _read(text: str) -> Cell:
     function = call.func if isinstance(call, ast.Call) else call
     name = function.id if isinstance(function, ast.Name) else text
     if name.lower() not in CELLS:
-        raise InputError(f"there is no cell {name!r}; there are {', '.join(CELLS)}, {_EXAMPLE}")
+        raise InputError(f"there is no cell {name!r}; there are {', '.join(CELLS)}; {_EXAMPLE}")
     try:
         positional, named = _arguments(call)
         return CELLS[name.lower()](*positional, **named)
@@ -80,4 +83,4 @@ def _arguments(call: Any) -> tuple[list[Any], dict[str, Any]]:
     return positional, {one.arg: ast.literal_eval(one.value) for one in call.keywords}
 
 
-_EXAMPLE = "with options such as LSTM(3, forget_bias=6, peepholes=True)"
+_EXAMPLE = "write 'gru' or, with options, 'LSTM(3, forget_bias=6, peepholes=True)'"

@@ -52,6 +52,6 @@ class HeatmapView {
       yaxis: { range: [this.units - 0.5, -0.5], zeroline: false, showgrid: false, nticks: 6 },
     });
     this.title.textContent = this.units === 1 ? `The one unit of ${name}` : `All ${whole(this.units)} units of ${name}`;
-    this.note.textContent = own ? "The colours of each unit are scaleFor to its own largest value." : "";
+    this.note.textContent = own ? "The colours of each unit are scaled to its own largest value." : "";
   }
 }
