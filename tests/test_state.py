@@ -85,6 +85,7 @@ def test_repr(state):
     assert "1.n: 4x1 int64" in text
     many = sw.State({}, np.arange(100))
     assert "position=[0, 1, 2, 3, 4, 5, ...]" in repr(many)
+    assert "position=[0, 1, 2, 3, 4, 5]" in repr(sw.State({}, np.arange(6)))
     assert "bfloat16" in repr(sw.State({"0.h": torch.zeros(1, 1, dtype=torch.bfloat16)}))
 
 

@@ -199,22 +199,11 @@ def test_zero_instead_of_the_mean_and_no_effects():
 # Series
 
 
-def follower():
-    """Unit 0 holds the value last read and predicts that the next is the same; unit 1 only
-    grows with it; unit 2 never moves.
-    """
-    arch = sw.Architecture(sw.Vector(1), [sw.Elman(3, activation="linear")], sw.Linear(1))
-    arrays = {name: np.zeros(p.shape, np.float32) for name, p in arch.parameters.items()}
-    arrays["0.W"][:2, 0] = 1, 2
-    arrays["outputs.W"][0, 0] = 1
-    return sw.runtime.Model(arch, arrays)
-
-
 @pytest.mark.parametrize("shape", [(150,), (150, 1), (1, 150, 1)])
 def test_a_series_has_cards_too(shape):
     t = np.arange(150, dtype=np.float32)
     series = 10 + 3 * np.sin(2 * np.pi * t / 12) + np.where(t == 70, 9, 0)
-    cards = inspect.explain_units(follower(), series.astype(np.float32).reshape(shape))
+    cards = inspect.explain_units(handmade.follower(), series.astype(np.float32).reshape(shape))
     worker, decoy, still = cards
     assert worker.measure == "squared error"
     for card in (worker, decoy):
@@ -227,7 +216,7 @@ def test_a_series_has_cards_too(shape):
     assert [effect.change for effect in (*decoy.effects, *still.effects)] == [0] * 6
     assert still.labels == []
     assert (still.mean, still.low, still.high) == (0, 0, 0)
-    lists = inspect.explain_units(follower(), series.tolist())
+    lists = inspect.explain_units(handmade.follower(), series.tolist())
     assert [card.labels for card in lists] == [card.labels for card in cards]
 
 
@@ -292,7 +281,11 @@ def test_bad_input():
     bad = [
         (sw.DataError, "empty", lambda: inspect.explain_unit(model, "", 0)),
         (sw.DataError, "at least 2 steps", lambda: inspect.explain_unit(model, "a", 0)),
-        (sw.DataError, "first at step 7", lambda: inspect.explain_unit(follower(), hole, 0)),
+        (
+            sw.DataError,
+            "first at step 7",
+            lambda: inspect.explain_unit(handmade.follower(), hole, 0),
+        ),
         (sw.InputError, "units 0 to 39, got 40", lambda: inspect.explain_unit(model, "ab", 40)),
         (sw.InputError, "units 0 to 39, got -1", lambda: inspect.explain_unit(model, "ab", -1)),
         (sw.InputError, "units 0 to 39, got 'x'", lambda: inspect.explain_unit(model, "ab", "x")),

@@ -1,4 +1,4 @@
-"""Sequences, targets and options of `Streams` that cannot be used are refused by name."""
+"""Sequences, targets and options that no streams can be made of are named."""
 
 import numpy as np
 import pytest

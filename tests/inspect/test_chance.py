@@ -1,4 +1,4 @@
-"""Cards name only what beats chance: noise is not named, and a true effect is."""
+"""Chance: what cards name is more than noise would be."""
 
 import numpy as np
 import pytest
