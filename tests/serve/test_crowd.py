@@ -109,7 +109,7 @@ def test_a_number_that_is_not_finite_moves_nobody_else() -> None:
         x = series(1, rows=MANY)[:, 0]
         await engine.step_many(N, asked(x))
         served = engine.model("m")
-        broken = engine._home.here((N, "s9"))
+        broken = engine._home.find_resident((N, "s9"))
         assert broken is not None
         column = next(iter(served.table._fields.values()))
         column[broken.index] = np.nan

@@ -100,15 +100,15 @@ def test_a_retry_gets_the_first_answer() -> None:
         await engine.create(N, "m", id="a")
         first = await engine.step(N, "a", x[0], request_id="r1")
         again = await engine.step(N, "a", x[0], request_id="r1")
-        assert again.replay_inputs
-        assert not first.replay_inputs
+        assert again.replayed
+        assert not first.replayed
         assert again.step == first.step == 1
         np.testing.assert_array_equal(again.outputs, first.outputs)
         with pytest.raises(errors.Unprocessable, match="other inputs"):
             await engine.step(N, "a", x[1], request_id="r1")
         await engine.step(N, "a", x[1], step=1)
         late = await engine.step(N, "a", x[1], step=1)
-        assert late.replay_inputs
+        assert late.replayed
         with pytest.raises(errors.WrongPosition) as wrong:
             await engine.step(N, "a", x[2], step=1)
         assert wrong.value.body()["error"]["step"] == 2
@@ -129,7 +129,7 @@ def test_duplicates_that_race_step_once() -> None:
         results = await asyncio.gather(
             *[engine.step(N, "a", x[0], request_id="r") for _ in range(10)]
         )
-        assert sum(result.replay_inputs for result in results) == 9
+        assert sum(result.replayed for result in results) == 9
         assert {result.step for result in results} == {1}
         assert (await engine.info(N, "a")).step == 1
 
@@ -264,7 +264,7 @@ def test_names_that_are_not_there_or_there_already() -> None:
         again = await engine.create(N, f"m@{made.version}")
         assert again.version == made.version
         for name in ("", "x" * 200, "a/b", "a\nb"):
-            with pytest.raises(errors.Unprocessable, match="id has"):
+            with pytest.raises(errors.Unprocessable, match="an id must have"):
                 await engine.create(N, "m", id=name)
         for more in ({"ttl": -1.0}, {"durability": "often"}, {"seed": {"x": 1}}):
             with pytest.raises(errors.Unprocessable):
@@ -367,7 +367,7 @@ def test_migration_may_replay() -> None:
         for t in range(5):
             await engine.step(N, "a", x[t])
         engine.load_model(ServedModel("m", model(seed=1, units=7), 8))
-        with pytest.raises(errors.Unprocessable, match="only replay"):
+        with pytest.raises(errors.Unprocessable, match="migrate with how='replay'"):
             await engine.migrate(N, "a")
         assert (await engine.migrate(N, "a", "replay")).step == 5
         want = model(seed=1, units=7)(x[None, 2:])[0][0, -1]
@@ -397,7 +397,7 @@ def test_a_server_that_ends_well_keeps_everything(tmp_path: Path, durability: st
 
     async def retry(engine: Engine) -> None:
         again = await engine.step(N, "a", x[7], request_id="7")
-        assert again.replay_inputs
+        assert again.replayed
         np.testing.assert_array_equal(again.outputs, second[-1])
 
     run(retry, SqliteStore(tmp_path / "s.db"), durability=durability)
@@ -476,7 +476,7 @@ def test_what_cannot_be_written_has_not_happened() -> None:
         assert (await engine.info(N, "a")).step == 1
         store.broken = False
         second = await engine.step(N, "a", x[1], request_id="r")
-        assert not second.replay_inputs
+        assert not second.replayed
         np.testing.assert_allclose(second.outputs, offline(x)[1], atol=1e-6)
         assert engine.ready
 
@@ -497,7 +497,7 @@ def test_a_server_that_lost_its_lease_cannot_write(new_store: Callable[[], Store
         await first.step(N, "a", x[0])
         with pytest.raises(errors.OwnedElsewhere):
             await second.step(N, "a", x[1])
-        for chore in first._home._chores:
+        for chore in first._home._background:
             chore.cancel()  # as a process that is paused
         await asyncio.sleep(0.7)
         await second.step(N, "a", x[1])
