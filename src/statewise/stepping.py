@@ -7,8 +7,6 @@ from functools import cache
 from inspect import signature
 from typing import Any
 
-from array_api_compat import is_array_api_obj
-
 from statewise.capture import Capture
 from statewise.cell import Cell
 from statewise.errors import CellError
@@ -120,4 +118,4 @@ def check_output(cell: Cell, y: Array, x: Array) -> None:
 
 
 def _shape(value: Any) -> tuple[int, ...] | str:
-    return tuple(value.shape) if is_array_api_obj(value) else type(value).__name__
+    return tuple(value.shape) if hasattr(value, "shape") else type(value).__name__

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from tests.commands import error_lines
 
 import statewise as sw
 from statewise import kernels
@@ -141,7 +142,7 @@ def test_bad_input_is_one_line_and_status_2(name: str, tmp_path: Path) -> None:
     done = call(*words, "--out", "o", cwd=tmp_path) if words[0] == "forecast" else call(*words)
     assert done.returncode == 2
     assert message in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    assert len(error_lines(done.stderr)) == 1
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
 

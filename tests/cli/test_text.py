@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.test_cli import call
+from tests.commands import error_lines
 
 import statewise as sw
 
@@ -162,7 +163,7 @@ def test_score_names_the_file_that_it_refuses(trained, tmp_path):
         "other": "other.txt: the vocabulary lacks 'Z' (U+005A)",
     }.items():
         done = call("text", "score", trained, "ok.txt", f"{name}.txt", cwd=tmp_path)
-        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert (done.returncode, len(error_lines(done.stderr))) == (2, 1)
         assert message in done.stderr
 
 
@@ -185,7 +186,7 @@ def test_bad_input_is_one_line(tmp_path, words, message):
     done = call("text", *words, cwd=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert len(error_lines(done.stderr)) == 1
 
 
 @pytest.mark.parametrize(
@@ -198,5 +199,5 @@ def test_bad_input_is_one_line(tmp_path, words, message):
 )
 def test_bad_options_of_generate_are_one_line(trained, options, message):
     done = call("text", "generate", trained, *options)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert (done.returncode, len(error_lines(done.stderr))) == (2, 1)
     assert message in done.stderr

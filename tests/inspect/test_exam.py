@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.cli.test_cli import call
+from tests.commands import error_lines
 
 import statewise as sw
 from statewise.inspect.exam import TASKS, exam
@@ -252,7 +253,7 @@ def test_the_command_prints_json_alone():
     bad = call("exam", "anbn", "--cells", "LSTM(3")
     assert "'LSTM(3, forget_bias=6, peepholes=True)'" in bad.stderr, "no option of the command"
     bad = call("exam", "nothing")
-    assert (bad.returncode, bad.stderr.count("\n")) == (2, 1)
+    assert (bad.returncode, len(error_lines(bad.stderr))) == (2, 1)
 
 
 def test_the_example_of_the_document_runs(capsys):

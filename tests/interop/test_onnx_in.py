@@ -246,7 +246,7 @@ def test_a_graph_that_does_more_than_its_nodes_in_order_is_found_out(onnx, tmp_p
     )
     made.graph.output[0].type.tensor_type.shape.dim[2].dim_value = 1
     onnx.save(made, tmp_path / "m.onnx")
-    with pytest.raises(sw.ConversionError, match="more than one after the other"):
+    with pytest.raises(sw.ConversionError, match="does more than its nodes one after the other"):
         from_onnx(tmp_path / "m.onnx")
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 import statewise as sw
+from tests.commands import error_lines
 from tests.serve.conftest import RedisServer, free_port, model, series
 
 ROOT = Path(__file__).parents[2]
@@ -278,7 +279,7 @@ def test_a_wrong_command_is_one_line(folder: Path, arguments: list[str], match: 
         check=False,
     )
     assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
+    assert len(error_lines(done.stderr)) == 1
     assert match in done.stderr
 
 
