@@ -223,7 +223,7 @@ def test_without_torch_the_horizon_is_left_out(run: Run, monkeypatch) -> None:
     def missing(model: object) -> None:
         raise sw.errors.MissingExtraError("torch", "train", "derivatives")
 
-    monkeypatch.setattr("statewise.inspect.remembering.twin", missing)
+    monkeypatch.setattr("statewise.inspect.remembering.float64_reference", missing)
     printed = run("char", "some.py", "--cards", 0, "--steps", 40)
     page = held(Path("some.html"))
     assert page["horizon"] is None

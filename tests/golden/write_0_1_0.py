@@ -16,7 +16,6 @@ import torch
 
 import statewise as sw
 from statewise.serve import Engine
-from statewise.serve.models import Served
 from statewise.serve.stores.sqlite import SqliteStore
 from statewise.train.run import Run
 from tests.golden.cells import Leaky
@@ -220,6 +219,8 @@ def write_store(folder: Path) -> dict[str, Any]:
     """An SQLite store with a session, a snapshot of it, and a fork."""
     socket.gethostname = lambda: "host"  # no name of a real machine in the file
     x = inputs_of(MODELS["lstm"][0], 1, 8, 7)[0]
+    from statewise.serve.models import Served  # its name in that release
+
     served = Served.read("lstm", folder / "lstm.safetensors", 4)
 
     async def work() -> dict[str, Any]:

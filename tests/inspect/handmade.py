@@ -128,7 +128,7 @@ def held(text):
     return np.array(found)
 
 
-def written(model, length=600, seed=9):
+def written(model, length=600, seed=0):
     """A text of the model's own, with one of its letters before it."""
     first = {"(": ".", "A": "A"}.get(model.vocabulary.characters[1], "a")
     return first + model.generate(first, length, seed=seed)

@@ -309,6 +309,13 @@ def test_bad_input():
         (sw.InputError, "got True", lambda: inspect.explain_unit(model, "ab", True)),
         (sw.InputError, "no value '0.*'", lambda: inspect.explain_unit(model, "ab", 0, "0.*")),
         (sw.InputError, "name -> ", lambda: inspect.explain_unit(model, "ab", 0, labels=[1, 2])),
+        (sw.InputError, "got builtins.str", lambda: inspect.explain_unit("model", "ab", 0)),
+        (
+            sw.InputError,
+            r"got torch.*LSTM; .*from_torch",
+            lambda: inspect.explain_unit(torch.nn.LSTM(1, 2), "ab", 0),
+        ),
+        (sw.DataError, "got list of object", lambda: inspect.explain_unit(model, [[1], [2, 3]], 0)),
         (sw.DataError, "got bytes", lambda: inspect.explain_unit(model, b"ab", 0)),
         (sw.InputError, "call fit", lambda: inspect.explain_unit(sw.TextModel([]), "ab", 0)),
         (sw.InputError, "'mean' or 'zero'", lambda: inspect.explain_unit(model, "ab", 0, ablate=0)),

@@ -127,6 +127,11 @@ def test_bad_spans_names_and_kinds(trace):
     only = {"held_out": trace, "threshold": 0.5}
     for use, message in (
         (lambda: inspect.find(trace, (4, 99)), "not within"),
+        (lambda: inspect.find(trace, 5), "a span of steps is .start, stop., .*got 5"),
+        (lambda: inspect.find(trace, (1.5, 3)), r"got \(1.5, 3\)"),
+        (lambda: inspect.find(trace, (1, 2, 3)), r"got \(1, 2, 3\)"),
+        (lambda: inspect.find(trace["0.h"], (1, 2)), "must be a Trace, got ndarray"),
+        (lambda: inspect.find(trace, (1, 2), "high"), "threshold must be a number, got 'high'"),
         (lambda: inspect.find(trace, "three"), "does not contain"),
         (lambda: inspect.find(trace, (1, 2), name="0.x"), "no '0.x'"),
         (lambda: inspect.find(trace, (1, 2), row=4), "rows 0 to 0"),

@@ -4,13 +4,22 @@ import tokenize
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 import statewise as sw
 from statewise import inspect
-from statewise.inspect.labels import compute_label, compute_labels, correlate_labels, locate_labels
+from statewise.inspect.labels import (
+    as_label,
+    check_labels,
+    compute_label,
+    compute_labels,
+    correlate_labels,
+    locate_labels,
+)
 from statewise.inspect.trace import Trace
 
 CODE = '''def f(a, *b):
@@ -231,6 +240,45 @@ def test_bad_labels():
     ):
         with pytest.raises(sw.InputError, match=message):
             compute_label(trace, name)
+
+
+def test_labels_of_many_types_are_read_and_others_are_refused_by_name():
+    words = ["a", "b", "a"]
+    for source, expected in (
+        (torch.tensor([1.0, 2, 3], requires_grad=True), [1, 2, 3]),
+        (pd.Series(words), words),
+        (pd.Series(words, dtype="category"), words),
+        (pd.Series([True, False, True]), [True, False, True]),
+        ((1, 2, 3), [1, 2, 3]),
+        (words, words),
+    ):
+        assert as_label(source, 3, "it").tolist() == expected
+    for source, came in (
+        (None, "NoneType"),
+        (3, "int"),
+        ("abc", "str"),
+        ([1, [2, 3], 4], "list"),
+        ({"a": 1}, "dict"),
+        ([1, 2], r"\(2,\) int64"),
+        (np.zeros((3, 1)), r"\(3, 1\) float64"),
+        (pd.DataFrame({"a": [1, 2, 3]}), r"\(3, 1\) int64"),
+        (pd.date_range("2020", periods=3), r"\(3,\) datetime64"),
+        ([1, "a", None], r"\(3,\) object"),
+    ):
+        message = f"it must hold a number or a word for each of 3 steps, .*got {came}"
+        with pytest.raises(sw.InputError, match=message):
+            as_label(source, 3, "it")
+    with pytest.raises(sw.InputError, match="NaN or infinite at 1 of 3 steps"):
+        as_label([1, np.nan, 2], 3, "it")
+    with pytest.raises(sw.InputError, match=r"label 'x' holds words.*label == 'word'"):
+        check_labels({"x": words}, 3)
+    for labels, message in (([1, 2], "a dict of name"), ({"x": [1, 2]}, "label 'x' must hold")):
+        with pytest.raises(sw.InputError, match=message):
+            check_labels(labels, 3)
+    series = pd.DataFrame({"ds": pd.date_range("2020", periods=3), "y": [1.0, 2, 3]})
+    with pytest.raises(sw.DataError, match=r"got DataFrame of object.*df\['y'\]"):
+        inspect.series_labels(series)
+    assert inspect.series_labels(torch.ones(3, requires_grad=True))["level"].tolist() == [1, 1, 1]
 
 
 # Following

@@ -173,6 +173,8 @@ def test_bad_input(monkeypatch):
     ):
         with pytest.raises(sw.InputError, match=message):
             inspect.probe(trace, labels, **options)
+    with pytest.raises(sw.InputError, match=r"must be a Trace, got ndarray; write inspect\.record"):
+        inspect.probe(trace["0.c"], "letter")
     monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
     with pytest.raises(sw.MissingExtraError, match=r"statewise\[inspect\]"):
         inspect.probe(trace, "letter")

@@ -216,7 +216,7 @@ def test_a_model_is_exported_with_its_state(executor):
     torch.testing.assert_close((y, dict(state)), (z, dict(after)))
     assert state.position.tolist() == [2 * STEPS] * ROWS
     is_native = "statewise.recurrent.default" in map(str, (n.target for n in exported.graph.nodes))
-    assert is_native == (executor == "auto" and kernels.available())
+    assert is_native == (executor == "auto" and kernels.is_available())
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")

@@ -261,11 +261,11 @@ def test_a_forecaster_is_served_by_one_command_without_torch(tmp_path: Path) -> 
     [
         (["nothing.safetensors"], "there is no model"),
         (["m.safetensors", "--store", "postgres://x"], "a store is"),
-        (["m.safetensors", "--durability", "x"], "--durability is"),
-        (["m.safetensors", "--capacity", "0"], "--capacity is at least 1"),
+        (["m.safetensors", "--durability", "x"], "--durability must be"),
+        (["m.safetensors", "--capacity", "0"], "--capacity must be at least 1"),
         (["m.safetensors", "--token-file", "none"], "cannot read the tokens"),
-        (["m.safetensors", "--port", "99999"], "--port is"),
-        (["m.safetensors", "--ttl", "-1"], "--ttl is"),
+        (["m.safetensors", "--port", "99999"], "--port must be"),
+        (["m.safetensors", "--ttl", "-1"], "--ttl must be"),
     ],
 )
 def test_a_wrong_command_is_one_line(folder: Path, arguments: list[str], match: str) -> None:

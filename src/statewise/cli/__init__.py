@@ -23,8 +23,8 @@ def main() -> None:
 
     app = build_command()
     options = find_options(app, sys.argv[1:])
-    warnings.showwarning = partial(_show_warning, options)
-    warnings.simplefilter("once", StatewiseWarning)
+    warnings.showwarning = partial(_show_warning, options, set())
+    warnings.simplefilter("always", StatewiseWarning)  # each is shown once, see below
     Progress.everywhere = True
     try:
         status = app.main(prog_name="statewise", standalone_mode=False)
@@ -49,10 +49,16 @@ def _fail(message: str) -> None:
 
 
 def _show_warning(
-    options: Mapping[str, str], message: Warning | str, category: type[Warning], *_: Any
+    options: Mapping[str, str],
+    shown: set[str],
+    message: Warning | str,
+    category: type[Warning],
+    *_: Any,
 ) -> None:
-    """Print a warning of statewise as one line; the user of a command can act on no other."""
+    """Print a warning of statewise once, as one line; the user of a command can act on no other."""
     from statewise.cli.messages import name_options
 
-    if issubclass(category, StatewiseWarning):
-        print(f"warning: {name_options(str(message), options)}", file=sys.stderr)
+    line = f"warning: {name_options(str(message), options)}"
+    if issubclass(category, StatewiseWarning) and line not in shown:
+        shown.add(line)
+        print(line, file=sys.stderr)

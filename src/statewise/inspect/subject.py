@@ -21,14 +21,12 @@ def get_model(model: Any) -> Any:
     Raises:
         InputError: no model of statewise, or one that is not fitted.
     """
-    inner = model if isinstance(model, ModelBase) else getattr(model, "model", model)
-    if inner is None:
-        raise InputError(f"this {type(model).__name__} has no weights yet; call fit or load first")
+    inner = model if isinstance(model, ModelBase) else getattr(model, "model", None)
     if not isinstance(inner, ModelBase):
         raise InputError(
-            f"expected a statewise model, got {type(model).__module__}."
-            f"{type(model).__name__}; convert one of another framework first: "
-            "sw.interop.from_torch(lstm), or on the command line statewise convert"
+            "expected a statewise model, or a text model or forecaster that is fitted, got "
+            f"{type(model).__module__}.{type(model).__name__}; call fit, or convert a model of "
+            "another framework, such as by sw.interop.from_torch(model)"
         )
     return inner
 

@@ -40,8 +40,8 @@ def from_onnx(path: str | Path | Any) -> Model:
             of rows, may be inputs: statewise takes both in every call.
 
     Returns:
-        what `statewise.load` gives. It gives out every step, batch first, also where the graph is
-        time first or gives out the last step alone. Where onnxruntime is installed, both were run
+        what `statewise.load` gives. It returns every step, batch first, also where the graph is
+        time first or returns the last step alone. Where onnxruntime is installed, both were run
         on the same random inputs and agree.
 
     Raises:
