@@ -1,10 +1,9 @@
-"""A text model keeps its place: fork what it has read, save it, and go on from it later."""
+"""A text goes on from a state: fork it, save it, and go on with the same draws later."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import statewise as sw
+from statewise.text import Generation, Sampling
 
 RHYME = (
     "one, two, three, four, five, once I caught a fish alive, "
@@ -25,11 +24,20 @@ def main() -> None:
     for text in model.branch(length=20, branches=3, state=state, seed=0):
         print("a branch:", text)
 
-    stream = model.stream(" four, f", 0, state=state)  # nothing is written, the state goes on
-    stream.state.save("place.safetensors")
+    first = model.stream(" four", 20, Sampling(2.0, seed=1), state)
+    begin = write(model, first)
+    first.save("place.safetensors")  # the state, and the place of the draws
     later = sw.State.load("place.safetensors")
-    print("later:   ", model.generate(length=12, temperature=0, state=later))
-    print("position:", later.position, "in", Path("place.safetensors"))
+    sampling = Sampling.load("place.safetensors", temperature=2.0)
+    rest = write(model, model.stream("", 20, sampling, later))
+    print("in parts:", begin + rest)
+    print("at once: ", write(model, model.stream(" four", 40, Sampling(2.0, seed=1), state)))
+    print("position:", later.position)
+
+
+def write(model: sw.TextModel, stream: Generation) -> str:
+    """The text of a stream of one row."""
+    return model.decode([int(tokens[0]) for tokens in stream])
 
 
 if __name__ == "__main__":

@@ -29,7 +29,11 @@ def test_the_readme_runs_from_top_to_bottom(tmp_path: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert len(blocks) > 4
     (tmp_path / "tour.py").write_text("\n".join(blocks))
-    run(tmp_path / "tour.py", tmp_path)
+    printed = run(tmp_path / "tour.py", tmp_path)
+    written = [line for line in printed.splitlines() if line.startswith("the wise ")]
+    assert len(written) == 3
+    ends = ("looks for a friend.", "sings to the moon.", "sleeps in the barn.")
+    assert sum(line.endswith(ends) for line in written) >= 2, written
     assert (tmp_path / "forecaster" / "state.safetensors").exists()
 
 

@@ -128,7 +128,18 @@ def held(text):
     return np.array(found)
 
 
-def written(model, length=600, seed=0):
+def written(model, length=600, seed=5):
     """A text of the model's own, with one of its letters before it."""
     first = {"(": ".", "A": "A"}.get(model.vocabulary.characters[1], "a")
     return first + model.generate(first, length, seed=seed)
+
+
+def follower():
+    """Unit 0 holds the value last read and predicts that the next is the same; unit 1 only
+    grows with it; unit 2 never moves.
+    """
+    arch = sw.Architecture(sw.Vector(1), [sw.Elman(3, activation="linear")], sw.Linear(1))
+    arrays = {name: np.zeros(p.shape, np.float32) for name, p in arch.parameters.items()}
+    arrays["0.W"][:2, 0] = 1, 2
+    arrays["outputs.W"][0, 0] = 1
+    return sw.runtime.Model(arch, arrays)

@@ -84,7 +84,7 @@ def test_what_may_not_be_written_is_never_drawn(options):
         ({"seed": 2**63}, "below 2..63"),
         ({"seed": 1.5}, "seed"),
         ({"seed": (1, 2)}, "2 seeds and 1 counts, and there are 1 rows"),
-        ({"stop": ["a", ""]}, "stop takes strings of at least one character"),
+        ({"stop": ["a", ""]}, "stop must be strings of at least one character"),
         ({"stop": [3]}, "expected a text, got int"),
     ],
 )

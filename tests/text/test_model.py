@@ -55,7 +55,7 @@ def test_every_character_has_a_score_and_their_mean_is_the_score(learned):
 def test_a_long_text_is_scored_in_parts(learned, monkeypatch):
     model, _ = learned
     whole = model.score_characters(RHYME * 2)
-    monkeypatch.setattr("statewise.text.model._PART", 7)
+    monkeypatch.setattr("statewise.text.scoring._PART", 7)
     np.testing.assert_allclose(model.score_characters(RHYME * 2), whole, rtol=1e-3, atol=1e-4)
 
 
@@ -211,3 +211,17 @@ def test_a_score_needs_something_to_predict(learned):
         learned[0].score("o")
     with pytest.raises(sw.DataError, match="at least 1"):
         learned[0].score("", state=learned[0].read("o"))
+
+
+def test_learning_scoring_and_reading_show_how_far_they_are(monkeypatch, capsys):
+    monkeypatch.setattr("statewise.progress.DELAY", 0.0)
+    monkeypatch.setattr("statewise.progress.INTERVAL", 0.001)
+    monkeypatch.setattr(sw.progress.Progress, "everywhere", True)
+    model = small()
+    model.fit(RHYME * 40, epochs=2, lanes=4, chunk=50, every=5)
+    model.score(RHYME * 200)
+    model.read(RHYME * 200)
+    shown, errors = capsys.readouterr()
+    assert shown == ""
+    for what in ("until the first report", "until the next report", "scoring: ", "reading: "):
+        assert what in errors

@@ -67,12 +67,13 @@ def explain_unit(
         seed: of the orders in which labels are taken to see what chance does.
 
     Returns:
-        the card. It has no effects where the model does not predict its own next input, or where
-        the value cannot be changed from outside.
+        the card. It has no effects where the model does not predict its own next input, or of a
+        layer that reads in both directions.
 
     Raises:
         DataError: an empty text, characters that the vocabulary lacks, NaN in a series.
-        InputError: unknown names or units, more than one sequence, or labels that do not fit.
+        InputError: unknown names or units, more than one sequence, labels that do not fit, or
+            effects of a value that the cell does not pass through `capture`.
 
     Example::
 
@@ -138,7 +139,7 @@ def explain_units(
         followed = _find_followed(values, known, seed)
         loss = get_next_loss(get_model(model).architecture)
         measure, found = None, [list[Effect]() for _ in listed]
-        if effects and loss is not None and listed and _is_editable(model, name):
+        if effects and loss is not None and listed and _can_hold(model, name):
             measure, targets = loss[0], (mean if ablate == "mean" else 0 * mean, high, low)
             holds = [(unit, to[k]) for k, unit in enumerate(listed) for to in targets]
             x = read_inputs(model, trace.inputs)[0]
@@ -223,12 +224,19 @@ def _find_followed(
     ]
 
 
-def _is_editable(model: Any, name: str) -> bool:
+def _can_hold(model: Any, name: str) -> bool:
+    """Whether a value can be held: not in a layer that reads in both directions.
+
+    Raises:
+        InputError: a cell whose step does not pass the value through `capture`.
+    """
+    if not get_model(model).architecture.layers[int(name.partition(".")[0])].causal:
+        return False
     try:
         with edit(model, {name: lambda value: value}):
             return True
-    except InputError:
-        return False
+    except InputError as error:
+        raise InputError(f"{error}. For a card without effects pass effects=False") from None
 
 
 def _describe_effects(

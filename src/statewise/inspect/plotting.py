@@ -12,6 +12,7 @@ from statewise.errors import InputError
 from statewise.figures import INK, LINE, SOFT, count_columns, make_figure, style_axes, write_figure
 from statewise.inspect.subject import find_memory, get_cell, pick_unit, suggest, unwrap_cell
 from statewise.inspect.unit_groups import find_companions, value_shapes
+from statewise.wording import format_count
 
 if TYPE_CHECKING:
     from statewise.inspect.trace_values import TraceValues
@@ -33,8 +34,8 @@ _BESIDE = 1.5
 """Inches of a figure beside its axes."""
 _COLUMN = 0.62
 """The width of a narrow character, as a share of its size."""
-_LETTERS = 100
-"""How many characters stand one by one below an axis of steps."""
+_SMALLEST = 5.0
+"""Points: characters below an axis that would have to be smaller are left out."""
 
 
 def plot_trace(
@@ -77,8 +78,8 @@ def _draw_heat(trace: TraceValues, name: str, values: np.ndarray, start: int) ->
     bar.outline.set_visible(False)
     axes.set_ylabel("unit")
     axes.yaxis.get_major_locator().set_params(integer=True)
+    style_axes(axes, f"{name}: {format_count(units, 'unit')}, step by step")
     _label_steps(axes, trace, start, steps)
-    style_axes(axes, f"{name}: {units} units, step by step")
     return figure
 
 
@@ -112,8 +113,8 @@ def _draw_gates(trace: TraceValues, name: str, unit: int, row: int, span: tuple[
         panel.tick_params(axis="x", bottom=panel is panels[-1])
         panel.margins(x=0.01)
     figure.align_ylabels()
-    _label_steps(panels[-1], trace, start, stop - start)
     style_axes(first, f"Unit {unit} of layer {layer} through time")
+    _label_steps(panels[-1], trace, start, stop - start)
     return figure
 
 
@@ -204,13 +205,13 @@ def _label_steps(axes: Any, trace: TraceValues, start: int, steps: int) -> None:
         return
     labels = [str(one) for one in trace.labels[start : start + steps]]
     letters = all(len(label) <= 1 for label in labels)
-    if letters and steps > _LETTERS:
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        return
     glyphs = [_get_glyph(one) if letters else "".join(map(_get_glyph, one)) for one in labels]
     room = 72 * (axes.get_figure().get_figwidth() - _BESIDE) / steps  # points a step
     widest = max(map(count_columns, glyphs), default=1)
     size = min(9.0, room / (_COLUMN * widest)) if letters else 9.0
+    if size < _SMALLEST:
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        return
     every = 1 if letters else max(1, int(np.ceil(_COLUMN * size * (widest + 1) / room)))
     axes.set_xticks(np.arange(start, start + steps, every), glyphs[::every], parse_math=False)
     axes.tick_params(axis="x", labelsize=size)

@@ -169,7 +169,7 @@ class Vocabulary:
         learned characters has, (N,) int64.
         """
         if self.level == "char":
-            return np.array([0])
+            return np.flatnonzero([self.characters[0] == REPLACEMENT])
         learned = np.frombuffer(self.others.encode(), np.uint8)
         return np.setdiff1d(np.arange(256), learned) if self.others else np.array([], np.int64)
 
