@@ -167,8 +167,11 @@ def test_bad_input(monkeypatch):
         ("letter", {"row": 1}, "rows 0 to 0"),
         ("letter", {"name": "0.k"}, "no '0.k'"),
         ("letter", {"blocks": 40}, "80 steps at least, got 61"),
-        ("letter", {"blocks": 1}, "at least 2 blocks"),
-        ("letter", {"held_out": 1.0}, "held_out=1.0"),
+        ("letter", {"blocks": 1}, "blocks must be .* at least 2, got 1"),
+        ("letter", {"held_out": 1.0}, "held_out must be a share between 0 and 1, got 1.0"),
+        ("letter", {"held_out": "half"}, "got 'half'"),
+        ("letter", {"strength": 0}, "strength must be a number above 0, or None, got 0"),
+        ("letter", {"controls": 0}, "controls must be .* at least 1, got 0"),
         ("letter", {"held_out": 0.99, "blocks": 30, "seed": 1}, "no steps to learn from"),
     ):
         with pytest.raises(sw.InputError, match=message):

@@ -9,7 +9,6 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from statewise.extras import require
 from statewise.inspect.labels import measure_scales
 
 Measure: TypeAlias = Literal["accuracy", "R2"]
@@ -177,16 +176,17 @@ def _classify(
     x: np.ndarray, y: np.ndarray, other: np.ndarray, strengths: Sequence[float]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Logistic regression; each fit starts from the weights of the one before."""
-    learn = require("sklearn.linear_model", "inspect", "a probe").LogisticRegression
+    from sklearn.linear_model import LogisticRegression
+
     kinds = np.unique(y)
     if kinds.size < 2:
         yield from [(np.repeat(kinds, len(other)), np.zeros((1, x.shape[1])))] * len(strengths)
         return
-    regression = learn(max_iter=1000, warm_start=True)
+    regression = LogisticRegression(max_iter=1000, warm_start=True)
     for strength in strengths:
         regression.C = 1 / (strength * len(x))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # weights that would grow for ever are good enough
+            warnings.simplefilter("ignore")  # of weights that grow for ever: large ones will do
             regression.fit(x, y)
         yield regression.predict(other), np.asarray(regression.coef_)
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from statewise.errors import InputError
+from statewise.extras import require
 from statewise.inspect.chance import permute_blocks
 from statewise.inspect.labels import as_label, compute_label
 from statewise.inspect.linear_map import LinearMap, Measure, Split, fit_linear_map, split_steps
@@ -15,6 +16,7 @@ from statewise.inspect.subject import find_memory
 from statewise.inspect.threads import limit_threads
 from statewise.inspect.trace import Trace, check_trace
 from statewise.progress import Progress
+from statewise.validation import check_whole_number, is_number
 
 
 @dataclass(frozen=True)
@@ -102,11 +104,12 @@ def probe(
     check_trace(trace)
     name = find_memory(trace) if name is None else name
     values, label = _get_steps(trace, name, row, labels)
-    if not 0 < held_out < 1 or blocks < 2 or controls < 1:
-        raise InputError(
-            f"a probe takes 0 < held_out < 1, at least 2 blocks and 1 control, got "
-            f"held_out={held_out}, blocks={blocks}, controls={controls}"
-        )
+    check_whole_number("blocks", blocks, 2)
+    check_whole_number("controls", controls)
+    if not is_number(held_out) or not 0 < held_out < 1:
+        raise InputError(f"held_out must be a share between 0 and 1, got {held_out!r}")
+    if strength is not None and (not is_number(strength) or not 0 < strength < np.inf):
+        raise InputError(f"strength must be a number above 0, or None, got {strength!r}")
     if len(values) < 2 * blocks:
         raise InputError(f"{blocks} blocks take {2 * blocks} steps at least, got {len(values)}")
     split = split_steps(len(values), held_out, blocks, np.random.default_rng(seed))
@@ -116,6 +119,8 @@ def probe(
         )
     classes = label.dtype.kind != "f" or np.unique(label).size <= 2
     measure: Measure = "accuracy" if classes else "R2"
+    if classes:
+        require("sklearn.linear_model", "inspect", "a probe")  # its threads are limited as well
 
     def fit(label: np.ndarray) -> LinearMap:
         return fit_linear_map(values, label, measure, split, strength)
