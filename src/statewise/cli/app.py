@@ -238,7 +238,7 @@ def convert(
     source: Annotated[
         str,
         typer.Argument(
-            help=".safetensors, .keras, .h5 or .onnx model, or module:callable that returns one"
+            help=".safetensors, .keras, .h5 or .onnx model, or module:function that returns one"
         ),
     ],
     target: Annotated[str, typer.Argument(help=".safetensors, .keras, .h5 or .onnx file to write")],
@@ -269,7 +269,7 @@ def doctor(
 def check(
     target: Annotated[
         str | None,
-        typer.Argument(help="model file, or module:callable that returns a model"),
+        typer.Argument(help="model file, or module:function that returns a model"),
     ] = None,
     expect: Annotated[
         str | None,
@@ -283,7 +283,7 @@ def check(
         typer.Option(help="backends of Keras: all, or some of tensorflow,torch,jax"),
     ] = None,
     unsafe: Annotated[
-        bool, typer.Option(help="let a Keras file that you trust run its own code")
+        bool, typer.Option("--unsafe", help="let a Keras file that you trust run its own code")
     ] = False,
     demo: Annotated[
         bool, typer.Option("--demo", help="compare Keras, torch and statewise")
