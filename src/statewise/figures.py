@@ -102,7 +102,7 @@ def choose_fonts(figure: Any) -> None:
     families, unknown = _find_families(frozenset().union(*lacking.values()))
     for text, characters in lacking.items():
         if characters:
-            text.set_fontfamily([*text.get_fontfamily(), *families])
+            text.set_fontfamily(list(dict.fromkeys([*text.get_fontfamily(), *families])))
     if unknown - _reported:
         _reported.update(unknown)
         _warn_of_characters(sorted(unknown))

@@ -62,7 +62,7 @@ class Options:
 
 
 def run(options: Options) -> None:
-    """The command."""
+    """Compare the policies, forecast, and write the files."""
     console = Console(quiet=options.json, highlight=False, markup=False, emoji=False)
     levels = parse_levels(options.level)
     check_whole_number("h", options.horizon, error=DataError)
@@ -224,7 +224,7 @@ def _build_report(
 
 
 def write_files(out: str, forecaster: Forecaster, forecast: Any, report: dict[str, Any]) -> None:
-    """The files of a forecast, each whole or not at all."""
+    """Write the files of a forecast, each whole or not at all."""
     forecaster.save(out)
     with replace_atomically(Path(out) / "forecast.csv") as temporary:
         forecast.to_csv(temporary, index=False)
@@ -233,7 +233,7 @@ def write_files(out: str, forecaster: Forecaster, forecast: Any, report: dict[st
 
 
 def print_forecast(console: Console, forecast: Any, horizon: int) -> None:
-    """The forecast as a table: all of it, or the first series of many."""
+    """Print the forecast as a table: all of it, or the first series of many."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in forecast.columns:
         table.add_column(name.removeprefix(f"{NAME}-").replace(NAME, "forecast"), justify="right")

@@ -17,7 +17,7 @@ from statewise.wording import format_count
 
 
 def run(folder: str, rows: str, horizon: int | None, missing: str, as_json: bool) -> None:
-    """The command."""
+    """Read new rows, forecast, and write the states and the forecast."""
     console = Console(quiet=as_json, highlight=False, markup=False, emoji=False)
     forecaster = Forecaster.load(folder)
     before = _read_options(Path(folder))

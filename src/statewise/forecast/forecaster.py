@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
 
 class Forecaster:
-    """One model over one or many series; what it remembers of each lives in that series' state.
+    """One model over one or many series, with one `State` for each series.
 
-    Differencing, scaling and the network's memory are one `State` a series, float64. `fit` trains
-    the network and seeds a state for every series with its history; `update` advances the states by
-    new observations without looking at the history again; `predict` goes on from where they stand.
+    The state holds what differencing, scaling and the network remember, in float64. `fit` trains
+    the network and seeds the state of every series with its history. `update` advances the states
+    by new observations without reading the history again. `predict` forecasts from the states.
 
     Arguments:
         layers: the network between the transforms and the linear output; ``[LSTM(32)]`` if None.
@@ -204,10 +204,10 @@ class Forecaster:
         level: Sequence[float] | None = None,
         missing: Missing = "error",
     ) -> Any:
-        """Forecasts from several cutoffs: trained once before the first, then walked on.
+        """Forecasts from several cutoffs, after one training on what lies before the first.
 
-        One pass over the series: at each cutoff the state is kept as a snapshot, from which a fork
-        forecasts the horizon, and the walk goes on. This forecaster itself stays as it is.
+        One pass over the series: at each cutoff a fork of the states forecasts the horizon, then the
+        states read on to the next cutoff. This forecaster itself does not change.
 
         Arguments:
             h: steps of each forecast.
