@@ -5,7 +5,7 @@ quicker. `limit` is what the machine allows, measured here: multiply-adds at the
 weights read once a step at the measured bandwidth of the cache that holds them, whichever is
 longer. onnxruntime is left out where it is not installed.
 
-    python benchmarks/kernels.py --threads 1 2 --only step sequence training slots process
+    python benchmarks/kernels.py --threads 1 2 --only step sequence training peepholes slots process
 """
 
 from __future__ import annotations
@@ -171,9 +171,9 @@ def step(_: int) -> None:
             if session is not None:
                 calls.append(lambda s=session, x=x: s(x[None]))
                 names.append("onnxruntime")
-            half = Model(architecture, arrays, weights="bfloat16")
-            _, other_state = half.step(x)
-            calls.append(lambda m=half, x=x, s=other_state: m.step(x, s))
+            bf16 = Model(architecture, arrays, weights="bfloat16")
+            _, other_state = bf16.step(x)
+            calls.append(lambda m=bf16, x=x, s=other_state: m.step(x, s))
             with torch.no_grad():
                 taken = times(*calls)
             limit = allowed.seconds(size(arrays) / 2, size(arrays), 1)
@@ -230,6 +230,32 @@ def training(_: int) -> None:
                 row(f"{cell} H={units} B={rows}", taken, ["torch"], limit)
 
 
+def peepholes(_: int) -> None:
+    """LSTM with peepholes beside the plain one, and beside its equations in torch."""
+    print(f"LSTM with peepholes: step, forward and training, T={STEPS}")
+    names = ["plain", "equations"]
+    for units in UNITS:
+        rng = np.random.default_rng(0)
+        x = rng.standard_normal((16, STEPS, units)).astype(np.float32)
+        given = torch.from_numpy(x)
+        cells = [sw.LSTM(units, peepholes=True), sw.LSTM(units)]
+        trained = [sw.nn.Model(sw.Architecture(sw.Vector(units), [cell])) for cell in cells]
+        loaded = [
+            Model(m.architecture, {n: w.detach().numpy() for n, w in m.weights().items()})
+            for m in trained
+        ]
+        equations = sw.nn.Model(trained[0].architecture, executor="reference")
+        with torch.no_grad():
+            calls = [lambda m=m, x=x[:1, 0]: m.step(x) for m in loaded]
+            calls.append(lambda m=equations, x=given[:1, 0]: m.step(x))
+            row(f"step H={units}", times(*calls), names)
+            calls = [lambda m=m, x=x: m(x) for m in loaded]
+            calls.append(lambda m=equations, x=given: m(x))
+            row(f"forward H={units} B=16", times(*calls), names)
+        calls = [lambda m=m, x=given: m(x)[0].sum().backward() for m in (*trained, equations)]
+        row(f"training H={units} B=16", times(*calls), names)
+
+
 def slots(_: int) -> None:
     """256 of 100,000 sessions, chosen at random, beside a batch of 256 rows in one piece."""
     print("slot table, 256 of 100,000 at random")
@@ -283,7 +309,8 @@ def torch_layer(cell: str, units: int) -> torch.nn.Module:
 
 
 SECTIONS: dict[str, Callable[[int], None]] = {
-    section.__name__: section for section in (limits, step, sequence, training, slots, process)
+    section.__name__: section
+    for section in (limits, step, sequence, training, peepholes, slots, process)
 }
 
 if __name__ == "__main__":

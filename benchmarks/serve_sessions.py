@@ -18,7 +18,7 @@ import numpy as np
 
 import statewise as sw
 from statewise.serve import Engine
-from statewise.serve.models import Served
+from statewise.serve.models import ServedModel
 from statewise.serve.residence import Limits
 from statewise.serve.session import StepRequest, StepResult
 from statewise.serve.stores.sqlite import SqliteStore
@@ -35,7 +35,9 @@ def resident() -> int:
 def engine(model: sw.runtime.Model, capacity: int, store: Path) -> Engine:
     """A server's engine without its protocols; states reach the disk when they leave memory."""
     return Engine(
-        [Served("m", model, capacity)], SqliteStore(store), Limits(durability="none", quota=None)
+        [ServedModel("m", model, capacity)],
+        SqliteStore(store),
+        Limits(durability="none", quota=None),
     )
 
 

@@ -30,7 +30,7 @@ cards = inspect.explain_units(model, text)
 
 def follows(card: inspect.Card) -> float:
     """How closely a unit follows the quotes."""
-    return next(one["score"] for one in card.labels if one["label"] == "inside quotes")
+    return next((one["score"] for one in card.labels if one["label"] == "inside quotes"), 0.0)
 
 
 card = max(cards, key=follows)

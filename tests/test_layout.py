@@ -101,3 +101,16 @@ def test_workflows_and_hooks_call_targets_of_make() -> None:
 def test_the_changelog_has_a_place_for_what_comes_next() -> None:
     headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert headings[:2] == ["Unreleased", sw.__version__]
+
+
+def test_the_list_of_mutants_is_true() -> None:
+    listed = tomllib.loads((ROOT / "tools" / "mutants.toml").read_text())
+    for module, tests in listed["tests"].items():
+        assert (ROOT / "src" / (module.replace(".", "/") + ".py")).is_file(), module
+        assert all((ROOT / path).exists() for path in tests), module
+    for kind in listed["equivalent"]:
+        path = ROOT / "src" / (kind["module"].replace(".", "/") + ".py")
+        code = re.sub(r"\s+", " ", path.read_text())
+        assert kind["module"] in listed["tests"]
+        assert kind["before"] in code, f"{kind['module']} no longer has: {kind['before']}"
+        assert kind["reason"]

@@ -85,6 +85,7 @@ def test_repr(state):
     assert "1.n: 4x1 int64" in text
     many = sw.State({}, np.arange(100))
     assert "position=[0, 1, 2, 3, 4, 5, ...]" in repr(many)
+    assert "position=[0, 1, 2, 3, 4, 5]" in repr(sw.State({}, np.arange(6)))
     assert "bfloat16" in repr(sw.State({"0.h": torch.zeros(1, 1, dtype=torch.bfloat16)}))
 
 
@@ -171,6 +172,7 @@ def test_equality(state):
     assert not state.allclose(state.replace({}, position=state.position + 1), atol=10.0)
     wide = sw.State({"0.h": state["0.h"][:, :2], "1.n": state["1.n"]}, state.position)
     assert not state.allclose(wide)
+    assert not wide.allclose(state)
     with pytest.raises(TypeError, match="unhashable"):
         hash(state)
 

@@ -43,6 +43,21 @@ def test_cuts_where_rows_are_reset_or_end():
     assert when.mask.sum(axis=1).tolist() == [6, 4, 2]
 
 
+def test_resets_alone_and_lengths_alone():
+    reset = np.zeros((2, 4), dtype=bool)
+    reset[1, 2] = True
+    x = np.arange(8).reshape(2, 4)
+    when = build_timeline(2, 4, reset, None, np.zeros(()))
+    assert cuts(when.segments) == [(0, 2, False, False), (2, 4, True, False)]
+    assert when.reverse_sequences(x).tolist() == [[3, 2, 1, 0], [5, 4, 7, 6]]
+    deep = np.stack([x, -x], axis=-1)[..., None] * np.ones(3)
+    assert when.reverse_sequences(deep)[:, :, 0, 0].tolist() == [[3, 2, 1, 0], [5, 4, 7, 6]]
+    when = build_timeline(2, 4, None, [4, 1], np.zeros(()))
+    assert cuts(when.segments) == [(0, 1, False, False), (1, 4, False, True)]
+    assert when.reverse_sequences(x).tolist() == [[3, 2, 1, 0], [4, 7, 6, 5]]
+    assert when.reverse_sequences(when.reverse_sequences(x)).tolist() == x.tolist()
+
+
 def test_positions():
     reset = np.zeros((4, 6), dtype=bool)
     reset[1, 2] = reset[1, 4] = reset[2, 0] = reset[3, 5] = True

@@ -168,12 +168,13 @@ def _read_header(data: bytes, source: str) -> dict[str, Any]:
     """The header of safetensors: eight bytes for its length, then JSON."""
     length = int.from_bytes(data[:8], "little")
     try:
-        header = json.loads(data[8 : 8 + length])
-    except ValueError as error:
+        header: dict[str, Any] = dict(json.loads(data[8 : 8 + length]))
+        tensors = [entry for name, entry in header.items() if name != "__metadata__"]
+        if all("dtype" in entry for entry in tensors):
+            return header
+    except (ValueError, TypeError) as error:
         raise _unreadable(source, error) from error
-    if not isinstance(header, dict) or not all(isinstance(one, dict) for one in header.values()):
-        raise _unreadable(source, ValueError("its header is no table"))
-    return header
+    raise _unreadable(source, ValueError("its header is no table of tensors"))
 
 
 def _unreadable(source: str, error: Exception) -> FileError:

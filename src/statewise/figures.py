@@ -79,7 +79,7 @@ def write_figure(figure: Any, path: str | Path | None) -> Any:
 def style_axes(axes: Any, title: str) -> None:
     """Give axes the look of every picture, and a title."""
     axes.set_title(title, loc="left", fontsize=11, color=INK, parse_math=False)
-    axes.tick_params(colors=SOFT, labelsize=9)
+    axes.tick_params(colors=SOFT)
     axes.spines[["top", "right"]].set_visible(False)
 
 

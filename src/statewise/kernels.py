@@ -95,7 +95,12 @@ def view_intermediates(
     width = gates.shape[2] // layout.slot_count
     slots = gates.reshape((steps, rows, layout.slot_count, width)).swapaxes(0, 1)
     views = {name: slots[:, :, slot, :units] for name, slot in layout.gate_slots.items()}
-    return {**views, "h": y} if cells is None else {**views, "c": cells.swapaxes(0, 1), "h": y}
+    if cells is None:
+        return {**views, "h": y}
+    values = {**views, "c": cells.swapaxes(0, 1), "h": y}
+    if getattr(cell, "peepholes", False):  # in the order of the step: o is computed from c
+        values["o"], values["h"] = values.pop("o"), values.pop("h")
+    return values
 
 
 def pack_layer(

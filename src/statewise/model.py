@@ -60,6 +60,11 @@ class ModelBase:
                     override(executor)
         return executor
 
+    @property
+    def is_overridden(self) -> bool:
+        """Whether calls are altered by `overridden`, here or in another thread."""
+        return self._override_count > 0
+
     def validate_state(self, state: State, rows: int) -> State:
         """The state checked, and brought to the model's arrays if it holds NumPy's.
 
@@ -108,11 +113,14 @@ class ModelBase:
 
 
 @contextmanager
-def joined_calls() -> Iterator[None]:
+def joined_calls(run: object | None = None) -> Iterator[None]:
     """Within the block, the calls of a model are one run: who counts steps goes on counting. In a
     block inside a block the outer one counts.
+
+    Arguments:
+        run: stands for the run; blocks with the same one go on counting.
     """
-    token = _JOINED.set(_JOINED.get() or object())
+    token = _JOINED.set(_JOINED.get() or run or object())
     try:
         yield
     finally:

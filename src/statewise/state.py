@@ -96,7 +96,7 @@ class State(Mapping[str, Array]):
         self.origin = origin
 
     @classmethod
-    def unchecked(cls, arrays: dict[str, Array], position: Array, origin: Origin) -> State:
+    def unchecked(cls, arrays: dict[str, Array], position: Array, origin: Origin | None) -> State:
         """A state from arrays known to fit and to be read-only: nothing is checked again."""
         state = cls.__new__(cls)
         state._arrays, state._position, state.origin = arrays, position, origin

@@ -140,3 +140,31 @@ def test_names_of_what_is_seen(names):
     arch = sw.Architecture(sw.Vector(INPUTS), [SEEN[names]], sw.Linear(1))
     _, _, seen = sw.runtime.Model(arch, arch.draw(0)).trace(np.zeros((1, 2, INPUTS)))
     assert set(seen) == {f"0.{name}" for name in names.split()}
+
+
+KNOWN = {
+    "elman": (sw.Elman(3), "elman_tanh", {}, True),
+    "elman relu": (sw.Elman(3, "relu"), "elman_relu", {}, True),
+    "elman softsign": (sw.Elman(3, "softsign"), None, {}, True),
+    "gru": (sw.GRU(3), "gru_after", {"h": "z"}, True),
+    "gru before": (sw.GRU(3, reset="before"), "gru_before", {"h": "z"}, True),
+    "gru relu": (sw.GRU(3, activation="relu"), None, {"h": "z"}, True),
+    "gru hard": (sw.GRU(3, recurrent_activation="hard_sigmoid"), None, {"h": "z"}, True),
+    "lstm": (sw.LSTM(3), "lstm", {"c": "f"}, True),
+    "lstm peepholes": (sw.LSTM(3, peepholes=True), "lstm_peepholes", {"c": "f"}, False),
+    "lstm coupled": (sw.LSTM(3, coupled=True), None, {"c": "f"}, True),
+    "lstm normed": (sw.LSTM(3, layer_norm=True), None, {"c": "f"}, True),
+    "lstm projected": (sw.LSTM(3, projection=2), None, {"c": "f"}, True),
+    "lstm relu": (sw.LSTM(3, activation="relu"), None, {"c": "f"}, True),
+    "lstm hard": (sw.LSTM(3, recurrent_activation="hard_sigmoid"), None, {"c": "f"}, True),
+    "residual": (sw.Residual(sw.LSTM(3)), None, {"c": "f"}, False),
+    "dropout": (sw.Dropout(0.1), None, {}, False),
+}
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_what_is_known_of_a_cell(name):
+    cell, kernel, gates, replays = KNOWN[name]
+    assert cell.native_kernel == kernel
+    assert dict(cell.keep_gates) == gates
+    assert cell.replays is replays

@@ -117,7 +117,9 @@ def test_a_cell_must_be_a_frozen_dataclass():
 
 
 def test_a_cell_that_is_not_causal_must_be_bidirectional():
-    with pytest.raises(sw.CellError, match="wrap a causal cell in Bidirectional, or override unroll"):
+    with pytest.raises(
+        sw.CellError, match="wrap a causal cell in Bidirectional, or override unroll"
+    ):
         run(broken(causal=False), torchwise=True)
 
 

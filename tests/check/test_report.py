@@ -23,12 +23,12 @@ def test_words_speak_of_every_way_of_calling():
     assert seen.expect(None).ok
 
 
-def test_facts_are_held_against_one_answer_or_several():
+def test_facts_are_compared_with_one_answer_or_several():
     seen = report(carry__call="carried", padding__zeros="seen")
     assert seen.expect({"padding.*": ["seen", "ignored"], "carry.call": "carried"}).ok
     assert not seen.expect({"padding.zeros": "ignored"}).ok
     (failure,) = seen.expect({"no.such": "fact"}).failures
-    assert failure == "no.such: expected fact, nothing was seen of it"
+    assert failure == "no.such: expected fact, but no such fact was observed"
 
 
 def test_a_report_goes_through_json():
@@ -53,3 +53,32 @@ def test_the_model_is_left_as_it_was():
     check.run(model)
     assert model.training
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_the_most_urgent_comes_first():
+    verdicts = {"repeat": "ok", "rows": "wrong", "nan": "unknown", "layout": "surprise"}
+    rows = tuple(Row(fact, "?", "x", "seen", v, "people") for fact, v in verdicts.items())
+    seen = Report("model", "torch", ("LSTM",), rows)
+    assert [row.fact for row in seen.sort_by_urgency()] == ["rows", "layout", "repeat", "nan"]
+    assert seen.summary == "1 wrong, 1 surprising, 1 as expected, 1 not asked"
+    assert tuple(seen) == rows  # the JSON keeps the order of the probes
+
+
+def test_the_keys_of_json_are_those_of_0_1_0():
+    values = report(carry__call="carried").expect("reset").as_json()
+    report_keys = "target framework layers rows failures sample ok"
+    row_keys = "fact question answer seen verdict people advice code"
+    assert list(values) == report_keys.split()
+    assert list(values["rows"][0]) == row_keys.split()
+    assert values["rows"][0]["people"] == "people"
+
+
+def test_an_unknown_probe_is_refused():
+    with pytest.raises(sw.InputError, match=r"no probe 'carries'; there are .*carry"):
+        check.run(torch.nn.LSTM(1, 2), only=["carries"])
+
+
+def test_a_model_of_statewise_is_left_in_its_mode():
+    model = sw.nn.Model(sw.Architecture(sw.Vector(1), [sw.LSTM(2)])).train()
+    check.run(model, only=["carry"])
+    assert model.training

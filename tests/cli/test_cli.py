@@ -122,7 +122,12 @@ BAD = {
     "cell": (["forecast", "--cell", "qrnn"], "lstm, gru, elman"),
     "units": (["forecast", "--units", "0"], "--units must be a whole number of at least 1"),
     "column": (["forecast", "--value", "Profit"], "no column 'Profit' among Month, Sales"),
-    "missing": (["forecast", "--missing", "drop"], "error, skip, interpolate"),
+    "missing": (["forecast", "--missing", "drop"], "--missing must be one of error, skip"),
+    "seed": (["forecast", "--seed", "-1"], "error: --seed must be a whole number of at least 0"),
+    "epochs": (["forecast", "--epochs", "0"], "error: --epochs must be"),
+    "repeats": (["forecast", "--repeats", "0"], "error: --repeats must be"),
+    "season": (["forecast", "--season", "0"], "error: --season must be"),
+    "plot": (["forecast", "--plot", "beer"], "there is no series 'beer'; there are 'series'"),
     "state": (["state", "nowhere.safetensors"], "does not exist"),
     "update": (["update", "nowhere", "rows.csv"], "no folder nowhere"),
     "option": (["forecast", "--horizons", "3"], "No such option"),
@@ -139,6 +144,57 @@ def test_bad_input_is_one_line_and_status_2(name: str, tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def write_shops(path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    names = ["店一", "店二", "shop [b]"]
+    pd.DataFrame(
+        {
+            "id": np.repeat(names, 20),
+            "day": list(pd.date_range("2024-01-01", periods=20)) * 3,
+            "sold": rng.normal(size=60).cumsum(),
+        }
+    ).to_csv(path / "shops.csv", index=False)
+    return path / "shops.csv"
+
+
+def test_chosen_series_are_drawn(tmp_path: Path) -> None:
+    shops = write_shops(tmp_path)
+    words = ["forecast", shops, "--test", "4", "--epochs", "1", "--repeats", "1", "--units", "1"]
+    unknown = call(*words, "--plot", "店", "--out", tmp_path / "o")
+    assert unknown.returncode == 2
+    assert "there is no series '店'; did you mean '店二' or '店一'?" in unknown.stderr
+    homeless = call(*words, "--plot", "店一")
+    assert "--plot needs --out" in homeless.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"shops.csv"}
+    done = call(*words, "--plot", "店一", "--plot", "shop [b]", "--out", tmp_path / "o")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "o" / "forecast.png").read_bytes().startswith(b"\x89PNG")
+    assert "shop [b]" in done.stdout
+    assert "1 epoch, 1 repeat; the last 4 steps are" in done.stdout
+
+
+def test_missing_values_are_told_once_and_in_options(tmp_path: Path) -> None:
+    holes = tmp_path / "holes.csv"
+    rows = [f"{step},{'' if step == 7 else step % 5}" for step in range(20) if step != 11]
+    holes.write_text("ds,y\n" + "\n".join(rows))
+    words = ["forecast", holes, "--test", "1", "--epochs", "1", "--repeats", "1"]
+    told = call(*words).stderr
+    assert "the series has 1 value that is NaN or infinite, the first nan at 7; fix" in told
+    assert "fix them, or pass --missing skip or --missing interpolate" in told
+    done = call(*words, "--missing", "interpolate", "--out", tmp_path / "o")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("warning: the series: interpolated 2 steps") == 1
+    assert "the last step is forecast" in done.stdout
+    new = tmp_path / "new.csv"
+    new.write_text("ds,y\n22,1\n")
+    gap = call("update", tmp_path / "o", new).stderr
+    assert "the series has 2 missing times (one every step), the first after 19" in gap
+    assert gap.strip().endswith("or pass --missing skip")
+    assert "1 new row consumed" in call("update", tmp_path / "o", new, "--missing", "skip").stdout
+    new.write_text("day,y\n23,1\n")
+    assert "name the columns as the history does" in call("update", tmp_path / "o", new).stderr
 
 
 def test_a_constant_series_and_a_damaged_state(tmp_path: Path, run: Path) -> None:

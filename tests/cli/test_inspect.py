@@ -223,7 +223,7 @@ def test_without_torch_the_horizon_is_left_out(run: Run, monkeypatch) -> None:
     def missing(model: object) -> None:
         raise sw.errors.MissingExtraError("torch", "train", "derivatives")
 
-    monkeypatch.setattr("statewise.inspect.remembering.twin", missing)
+    monkeypatch.setattr("statewise.inspect.remembering.float64_reference", missing)
     printed = run("char", "some.py", "--cards", 0, "--steps", 40)
     page = held(Path("some.html"))
     assert page["horizon"] is None
@@ -238,7 +238,7 @@ def test_without_torch_the_horizon_is_left_out(run: Run, monkeypatch) -> None:
         ([".", "some.py"], "holds no model.safetensors"),
         (["char", "nothing.py"], "cannot read nothing.py: No such file"),
         (["char", "empty.txt"], "empty.txt is empty"),
-        (["char", "program"], "is no text: it holds zero bytes"),
+        (["char", "program"], "is no text: it has zero bytes"),
         (["char", "char"], "is a folder; give a file as INPUT"),
         (["char", "strange.txt"], r"the vocabulary lacks '\\u2603'|the vocabulary lacks '☃'"),
         (["char", "some.py", "--from", "636"], "has 636 steps, so --from is at most 635, got 636"),

@@ -13,7 +13,7 @@ import torch
 
 import statewise as sw
 from statewise.serve import Engine
-from statewise.serve.models import Served
+from statewise.serve.models import ServedModel
 from statewise.serve.stores.sqlite import SqliteStore
 from tests.golden.cells import Leaky
 from tests.golden.write_0_1_0 import MODELS, frame, training
@@ -124,7 +124,7 @@ def test_a_store_opens_and_its_sessions_go_on(tmp_path: Path) -> None:
     told = EXPECTED["store"]
     x, y = told["inputs"], np.array(told["outputs"])
     store = shutil.copy(FOLDER / "store.db", tmp_path)
-    served = Served.read("lstm", FOLDER / "lstm.safetensors", 4)
+    served = ServedModel.read("lstm", FOLDER / "lstm.safetensors", 4)
 
     async def work() -> None:
         async with Engine([served], SqliteStore(store)) as engine:

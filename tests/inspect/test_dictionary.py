@@ -50,7 +50,7 @@ def quoted():
     model = handmade.quotes()
     text = handmade.written(model, 600)
     trace = inspect.record(model, text, names="0.*")
-    return text, trace, inspect.features(trace, size=6, active=2, steps=200)
+    return text, trace, inspect.features(trace, size=12, active=2, steps=200)
 
 
 def test_a_feature_holds_what_the_worker_holds_and_says_when(quoted):
@@ -63,21 +63,21 @@ def test_a_feature_holds_what_the_worker_holds_and_says_when(quoted):
     assert near[feature] > 0.99
     top = set(np.argsort(-found.directions[feature])[:2])
     assert top == {WORKER, DECOY}
-    life = found.life(trace, feature)
+    spans = found.find_spans(trace, feature)
     opened = np.flatnonzero(np.diff(np.append(0, inside)) == 1)
     closed = np.flatnonzero(np.diff(inside) == -1) + 1
-    assert [start for start, _ in life.spells] == opened.tolist()
-    assert [stop for _, stop in life.spells if stop < len(text)] == closed.tolist()
-    assert {one.at for one in (*life.written, *life.erased)} == {'"'}
-    assert life.duration == pytest.approx(inside.sum() / len(opened))
-    gate = life.gates["0.i"]
+    assert [start for start, _ in spans.spans] == opened.tolist()
+    assert [stop for _, stop in spans.spans if stop < len(text)] == closed.tolist()
+    assert {one.at for one in (*spans.written, *spans.erased)} == {'"'}
+    assert spans.duration == pytest.approx(inside.sum() / len(opened))
+    gate = spans.gates["0.i"]
     assert gate["written"] > 0.95
     assert gate["erased"] > 0.95
     assert gate["usual"] < 0.3
-    assert set(life.gates) == {"0.i", "0.f", "0.g", "0.o"}
+    assert set(spans.gates) == {"0.i", "0.f", "0.g", "0.o"}
     assert len(found.top(trace, feature, 3)) == 3
     assert all(inside[one.step] for one in found.top(trace, feature))
-    json.dumps(life.as_dict(), allow_nan=False)
+    json.dumps(spans.as_dict(), allow_nan=False)
 
 
 def test_dead_features_and_constant_units():
@@ -86,8 +86,8 @@ def test_dead_features_and_constant_units():
     found = inspect.features(trace_of(values), "0.h", size=8, active=2, steps=50)
     assert np.isfinite(found.explained)
     for feature in range(8):
-        life = found.life(trace_of(values), feature)
-        assert (life.spells == []) == (feature in found.dead)
+        spans = found.find_spans(trace_of(values), feature)
+        assert (spans.spans == []) == (feature in found.dead)
         assert found.top(trace_of(values), feature) == [] or feature not in found.dead
     flat = inspect.features(trace_of(np.ones((1, 30, 2))), "0.h", steps=5)
     assert flat.explained == 1
@@ -103,7 +103,7 @@ def test_padding_is_not_learned_from_and_rows_are_kept_apart():
     assert codes.shape == (2, 300, 20)
     assert not codes[1, 100:].any()
     assert np.abs(found.mean).max() < 10
-    assert all(stop <= 100 for _, stop in found.life(trace, 3, row=1).spells)
+    assert all(stop <= 100 for _, stop in found.find_spans(trace, 3, row=1).spans)
     again = inspect.features(trace, "0.h", size=20, active=3, steps=100)
     np.testing.assert_array_equal(again.decoder, found.decoder)
 
@@ -115,9 +115,12 @@ def test_bad_input(quoted, monkeypatch):
         (lambda: inspect.features(trace, "0.k"), "no '0.k'"),
         (lambda: inspect.features(trace, size=2, active=3), "active=3, size=2"),
         (lambda: inspect.features(trace_of(np.zeros((1, 1, 3))), "0.h"), "at least 2 steps"),
-        (lambda: found.top(trace, 6), "features 0 to 5, got 6"),
-        (lambda: found.life(trace, 0, row=2), "rows 0 to 0, got 2"),
-        (lambda: found.life(trace, 0, share=1.0), r"\[0, 1\)"),
+        (lambda: inspect.features(trace["0.c"]), "must be a Trace, got ndarray"),
+        (lambda: inspect.features(trace, size="many"), "size must be a whole number"),
+        (lambda: inspect.features(trace, steps=0), "steps must be .* at least 1, got 0"),
+        (lambda: found.top(trace, 12), "features 0 to 11, got 12"),
+        (lambda: found.find_spans(trace, 0, row=2), "rows 0 to 0, got 2"),
+        (lambda: found.find_spans(trace, 0, share=1.0), r"\[0, 1\)"),
         (lambda: found.encode(other), "no '0.c'"),
     ):
         with pytest.raises(sw.InputError, match=message):
@@ -125,4 +128,4 @@ def test_bad_input(quoted, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(sw.MissingExtraError, match=r"statewise\[train\]"):
         inspect.features(trace)
-    assert found.encode(trace).shape == (1, trace.steps, 6)
+    assert found.encode(trace).shape == (1, trace.steps, 12)

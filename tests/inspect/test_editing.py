@@ -27,8 +27,8 @@ def test_an_edit_that_changes_nothing_changes_nothing(name):
     for model, into in models(architecture):
         y, state = model(into(x))
         for value in inspect.names(model):
-            if name == "own" or isinstance(architecture.layers[int(value[0])], sw.Transform):
-                continue  # what they show does not pass through `capture`
+            if name == "own":
+                continue  # what it shows does not pass through `capture`
             with inspect.edit(model, {value: lambda v: v}):
                 again, end = model(into(x))
             np.testing.assert_allclose(
@@ -234,3 +234,26 @@ def test_joined_calls_count_as_one_run():
     assert (whole[:, 5] == 0.5).all()
     np.testing.assert_allclose(np.concatenate([first, np.stack(steps, 1)], 1), whole, atol=1e-6)
     np.testing.assert_allclose(again, whole)
+
+
+def test_steps_count_over_a_whole_text_that_is_generated():
+    text = sw.TextModel([sw.LSTM(4)], width=3)
+    text.vocabulary = sw.text.Vocabulary.of(["abcdefgh "])
+    arch = text.build_architecture(len(text.vocabulary))
+    text.model = sw.runtime.Model(arch, weights(arch))
+    at = 3 + 70  # the prompt has 3 characters, and a block of draws is shorter than 70
+    plain = text.generate("abc", 100, temperature=0)
+    seen = []
+
+    def note(value):
+        seen.append(value.copy())
+        return value
+
+    with inspect.edit(text, {"0.h": note}, at=[0, at]):
+        assert text.generate("abc", 100, temperature=0) == plain
+        assert len(seen) == 2
+        assert text.generate("abc", 100, temperature=0) == plain
+    assert len(seen) == 4
+    _, _, values = text.model.trace(text.encode("abc" + plain)[None])
+    np.testing.assert_allclose(seen[0][0], values["0.h"][0, 0], atol=1e-6)
+    np.testing.assert_allclose(seen[1][0], values["0.h"][0, at], atol=1e-6)

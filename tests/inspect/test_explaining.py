@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from tests.conformance.own import Leaky
+from tests.conformance.own import Gated, Leaky
 from tests.conformance.zoo import weights
 from tests.inspect import handmade
 from tests.inspect.handmade import DECOY, WORKER
@@ -11,8 +11,7 @@ from tests.inspect.handmade import DECOY, WORKER
 import statewise as sw
 from statewise import inspect
 from statewise.inspect import effects
-from statewise.inspect.chance import BLOCKS, permute_blocks
-from statewise.inspect.losses import next_loss
+from statewise.inspect.losses import get_next_loss
 
 MADE = {
     # the label that the worker follows, and where the loss rises when it is held low or high
@@ -73,7 +72,7 @@ def test_contexts_show_where_a_unit_is_high(made):
 def plain(model, text, name, unit, to):
     """The loss in bits a character with a unit held, the slow and readable way."""
     x = model.encode(text)[None]
-    _, loss = next_loss(model.model.architecture)
+    _, loss = get_next_loss(model.model.architecture)
     with inspect.edit(model, {name: to}, units=[unit]):
         y, _ = model.model(x)
     return loss(x, y)[0]
@@ -197,91 +196,14 @@ def test_zero_instead_of_the_mean_and_no_effects():
     assert (card.effects, card.measure) == ([], None)
 
 
-# Chance
-
-
-def drift(rng, steps, slowness):
-    """Noise that changes slowly."""
-    values = np.zeros(steps)
-    for t in range(1, steps):
-        values[t] = (1 - 1 / slowness) * values[t - 1] + rng.normal()
-    return values
-
-
-def noises(rng, steps):
-    """Five labels that say nothing: three that change at every step, two that stay for a while."""
-    spells = np.repeat(rng.random(steps // 15 + 1) < 0.4, 15)[:steps]
-    fast = {"rare": rng.random(steps) < 0.1, "often": rng.random(steps) < 0.4}
-    slow = {"spells": spells, "drift": drift(rng, steps, 15)}
-    every = {**fast, "normal": rng.normal(size=steps), **slow}
-    return {f"noise {name}": label for name, label in every.items()}
-
-
-def name_noise(labels):
-    return any("noise" in one["label"] for one in labels)
-
-
-@pytest.mark.parametrize("ready_made", [True, False])
-def test_five_cards_of_a_hundred_name_noise_at_most(ready_made):
-    effects = follows = cards = clear = 0
-    for seed in range(4):
-        rng = np.random.default_rng(seed)
-        model = sw.TextModel([sw.LSTM(64)], width=6)
-        model.vocabulary = sw.text.Vocabulary.of(["abc (x)\n"], "char")
-        arch = model._architecture(len(model.vocabulary))
-        model.model = sw.runtime.Model(arch, arch.draw(seed))
-        text = "".join(rng.choice(list("abc (x)\n"), 600))
-        data = text if ready_made else [model.encode(text)]  # tokens have no labels of their own
-        for card in inspect.explain_units(model, data, labels=noises(rng, len(text))):
-            effects += any(name_noise(one.where) for one in card.effects)
-            follows += name_noise(card.labels)
-            clear += bool(card.labels)
-            cards += 1
-    assert cards == 256
-    assert effects <= 0.05 * cards
-    assert follows <= 0.05 * cards
-    assert clear > 0.9 * cards or not ready_made
-
-
-def test_a_true_effect_is_named_among_noise():
-    model = handmade.quotes()
-    text = handmade.written(model, 400)
-    labels = noises(np.random.default_rng(0), len(text))
-    labels["true"] = inspect.text_labels(text)["inside quotes"]
-    card = inspect.explain_unit(model, text, WORKER, labels=labels)
-    assert "true" in [one["label"] for one in card.labels[:2]]
-    assert "true" in [one["label"] for one in card.effects[2].where]
-    assert "not true" in [one["label"] for one in card.effects[1].where]
-
-
-def test_orders_keep_labels_slow_and_move_every_step():
-    for steps in (1, 2, 9, 500):
-        for order in permute_blocks(steps, 20, 0):
-            assert sorted(order) == list(range(steps))
-            assert (np.diff(order) % steps != 1).sum() <= BLOCKS
-    orders = np.stack(list(permute_blocks(500, 20, 0)))
-    assert (orders == np.arange(500)).mean() < 0.1
-
-
 # Series
-
-
-def follower():
-    """Unit 0 holds the value last read and foretells that the next is the same; unit 1 only
-    grows with it; unit 2 never moves.
-    """
-    arch = sw.Architecture(sw.Vector(1), [sw.Elman(3, activation="linear")], sw.Linear(1))
-    arrays = {name: np.zeros(p.shape, np.float32) for name, p in arch.parameters.items()}
-    arrays["0.W"][:2, 0] = 1, 2
-    arrays["outputs.W"][0, 0] = 1
-    return sw.runtime.Model(arch, arrays)
 
 
 @pytest.mark.parametrize("shape", [(150,), (150, 1), (1, 150, 1)])
 def test_a_series_has_cards_too(shape):
     t = np.arange(150, dtype=np.float32)
     series = 10 + 3 * np.sin(2 * np.pi * t / 12) + np.where(t == 70, 9, 0)
-    cards = inspect.explain_units(follower(), series.astype(np.float32).reshape(shape))
+    cards = inspect.explain_units(handmade.follower(), series.astype(np.float32).reshape(shape))
     worker, decoy, still = cards
     assert worker.measure == "squared error"
     for card in (worker, decoy):
@@ -294,17 +216,17 @@ def test_a_series_has_cards_too(shape):
     assert [effect.change for effect in (*decoy.effects, *still.effects)] == [0] * 6
     assert still.labels == []
     assert (still.mean, still.low, still.high) == (0, 0, 0)
-    lists = inspect.explain_units(follower(), series.tolist())
+    lists = inspect.explain_units(handmade.follower(), series.tolist())
     assert [card.labels for card in lists] == [card.labels for card in cards]
 
 
 # What has no effects, and what is wrong
 
 
-def test_models_that_foretell_nothing_and_values_that_cannot_be_held():
+def test_models_that_predict_nothing_and_values_that_cannot_be_held():
     x = np.random.default_rng(0).normal(size=(1, 300, 2)).astype(np.float32)
     silent = sw.Architecture(sw.Vector(2), [sw.GRU(3)], sw.Linear(5))
-    own = sw.Architecture(sw.Vector(2), [Leaky(3)], sw.Linear(2))
+    own = sw.Architecture(sw.Vector(2), [Gated(3)], sw.Linear(2))
     both = sw.Architecture(sw.Vector(2), [sw.Bidirectional(sw.GRU(2))], sw.Linear(2))
     names = {silent: "0.h", own: "0.h", both: "0.forward.z"}
     for arch, name in names.items():
@@ -313,6 +235,15 @@ def test_models_that_foretell_nothing_and_values_that_cannot_be_held():
         assert (card.measure is None) == (arch is not own)
         assert any(one["score"] > 0.3 for one in card.labels)
         assert "level of feature 0" in {one["label"] for one in card.labels}
+
+
+def test_effects_of_a_cell_whose_step_takes_no_capture_are_refused_by_name():
+    x = np.random.default_rng(0).normal(size=(1, 60, 2)).astype(np.float32)
+    arch = sw.Architecture(sw.Vector(2), [Leaky(3)], sw.Linear(2))
+    model = sw.runtime.Model(arch, weights(arch))
+    with pytest.raises(sw.InputError, match=r"the step of Leaky does not pass.*effects=False"):
+        inspect.explain_unit(model, x, 1, "0.h")
+    assert inspect.explain_unit(model, x, 1, "0.h", effects=False).effects == []
 
 
 def test_tokens_without_a_text_have_the_labels_that_are_given():
@@ -350,7 +281,11 @@ def test_bad_input():
     bad = [
         (sw.DataError, "empty", lambda: inspect.explain_unit(model, "", 0)),
         (sw.DataError, "at least 2 steps", lambda: inspect.explain_unit(model, "a", 0)),
-        (sw.DataError, "first at step 7", lambda: inspect.explain_unit(follower(), hole, 0)),
+        (
+            sw.DataError,
+            "first at step 7",
+            lambda: inspect.explain_unit(handmade.follower(), hole, 0),
+        ),
         (sw.InputError, "units 0 to 39, got 40", lambda: inspect.explain_unit(model, "ab", 40)),
         (sw.InputError, "units 0 to 39, got -1", lambda: inspect.explain_unit(model, "ab", -1)),
         (sw.InputError, "units 0 to 39, got 'x'", lambda: inspect.explain_unit(model, "ab", "x")),
@@ -362,7 +297,7 @@ def test_bad_input():
         ),
         (
             sw.InputError,
-            "number for each of 2 steps",
+            "number or a word for each of 2 steps",
             lambda: inspect.explain_unit(model, "ab", 0, labels={"x": [1, 2, 3]}),
         ),
         (
@@ -374,6 +309,13 @@ def test_bad_input():
         (sw.InputError, "got True", lambda: inspect.explain_unit(model, "ab", True)),
         (sw.InputError, "no value '0.*'", lambda: inspect.explain_unit(model, "ab", 0, "0.*")),
         (sw.InputError, "name -> ", lambda: inspect.explain_unit(model, "ab", 0, labels=[1, 2])),
+        (sw.InputError, "got builtins.str", lambda: inspect.explain_unit("model", "ab", 0)),
+        (
+            sw.InputError,
+            r"got torch.*LSTM; .*from_torch",
+            lambda: inspect.explain_unit(torch.nn.LSTM(1, 2), "ab", 0),
+        ),
+        (sw.DataError, "got list of object", lambda: inspect.explain_unit(model, [[1], [2, 3]], 0)),
         (sw.DataError, "got bytes", lambda: inspect.explain_unit(model, b"ab", 0)),
         (sw.InputError, "call fit", lambda: inspect.explain_unit(sw.TextModel([]), "ab", 0)),
         (sw.InputError, "'mean' or 'zero'", lambda: inspect.explain_unit(model, "ab", 0, ablate=0)),

@@ -113,9 +113,9 @@ def test_one_unit_alone_does_as_its_baseline():
 
 def test_padded_steps_do_not_count():
     model = handmade.quotes().model
-    x = np.array([[6, 3, 3, 6, 0, 0, 0, 0], [6, 3, 3, 3, 6, 0, 0, 0]])
+    x = np.array([[7, 4, 4, 7, 0, 0, 0, 0], [7, 4, 4, 4, 7, 0, 0, 0]])
     trace = inspect.record(model, x, lengths=[5, 7])
-    kind = np.isin(x[0], [3])
+    kind = np.isin(x[0], [4])
     score = inspect.find(trace, (1, 3), 0.5, row=1, held_out=trace, kind=kind).score
     assert score is None  # nothing is off just before or after
     score = inspect.find(trace, (0, 4), 0.5, row=1, held_out=trace, kind=kind).score
@@ -127,14 +127,22 @@ def test_bad_spans_names_and_kinds(trace):
     only = {"held_out": trace, "threshold": 0.5}
     for use, message in (
         (lambda: inspect.find(trace, (4, 99)), "not within"),
-        (lambda: inspect.find(trace, "three"), "does not hold"),
+        (lambda: inspect.find(trace, 5), "a span of steps is .start, stop., .*got 5"),
+        (lambda: inspect.find(trace, (1.5, 3)), r"got \(1.5, 3\)"),
+        (lambda: inspect.find(trace, (1, 2, 3)), r"got \(1, 2, 3\)"),
+        (lambda: inspect.find(trace["0.h"], (1, 2)), "must be a Trace, got ndarray"),
+        (lambda: inspect.find(trace, (1, 2), "high"), "threshold must be a number, got 'high'"),
+        (lambda: inspect.find(trace, "three"), "does not contain"),
         (lambda: inspect.find(trace, (1, 2), name="0.x"), "no '0.x'"),
         (lambda: inspect.find(trace, (1, 2), row=4), "rows 0 to 0"),
         (lambda: inspect.find(trace, (3, 6), kind="quotes", **only), "'inside quotes'"),
         (lambda: inspect.find(trace, (3, 6), kind="digit", **only), "at some of the held-out"),
         (lambda: inspect.find(trace, (3, 6), kind=[1, 0], **only), r"\(23,\) bool"),
-        (lambda: inspect.find(trace, (3, 6), held_out="text"), "held_out is a trace"),
-        (lambda: inspect.find(trace, (3, 6), draws=0, **only), "at least 1 draw"),
+        (lambda: inspect.find(trace, (3, 6), held_out="text"), "held_out must be a Trace, got str"),
+        (
+            lambda: inspect.find(trace, (3, 6), draws=0, **only),
+            "draws must be a whole number of at least 1",
+        ),
         (lambda: inspect.find(trace, (3, 6), 0.5, "0.c", held_out=held_out), "no '0.c'"),
     ):
         with pytest.raises(sw.InputError, match=message):

@@ -4,13 +4,22 @@ import tokenize
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 import statewise as sw
 from statewise import inspect
-from statewise.inspect.labels import follow, label_of, places, ready_labels
+from statewise.inspect.labels import (
+    as_label,
+    check_labels,
+    compute_label,
+    compute_labels,
+    correlate_labels,
+    locate_labels,
+)
 from statewise.inspect.trace import Trace
 
 CODE = '''def f(a, *b):
@@ -108,11 +117,11 @@ def test_prose_opens_no_quotation_by_an_apostrophe():
 def test_a_character_of_several_bytes_is_known_with_its_last():
     text = 'x"\u00e9"'
     trace = Trace({}, inputs=np.zeros((1, 5), np.int64), before=None, after=None).align(text)
-    found = ready_labels(trace)
+    found = compute_labels(trace)
     assert found["letter"].tolist() == [1, 0, 0, 1, 0]
     assert found["inside quotes"].tolist() == [0, 1, 1, 1, 0]
     first = Trace({}, inputs=np.zeros((1, 2), np.int64), before=None, after=None).align("\u00e9")
-    assert ready_labels(first)["letter"].tolist() == [0, 1]
+    assert compute_labels(first)["letter"].tolist() == [0, 1]
 
 
 # Series
@@ -140,6 +149,41 @@ def test_what_the_labels_say_of_a_series():
     both = inspect.series_labels(np.stack([noise, wave], axis=1))
     assert "event of feature 0" in both
     assert "season sine of feature 1" in both
+
+
+@pytest.mark.parametrize("season", [5, 12, 60])
+@pytest.mark.parametrize("given_season", [True, False])
+def test_the_trend_is_not_the_season(season, given_season):
+    t = np.arange(8 * season)
+    wave = 10 * np.sin(2 * np.pi * t / season) + 4 * (t % season == 0)
+    options = {"season": season} if given_season else {}
+    still = inspect.series_labels(wave, **options)
+    np.testing.assert_allclose(still["trend"], 0, atol=1e-12)
+    np.testing.assert_allclose(still["running level"][season:], wave[:season].mean(), atol=1e-9)
+    assert np.ptp(still["spread"][season:]) < 1e-6
+    slope = np.where(t < 4 * season, 0.1, -0.3)
+    found = inspect.series_labels(wave + np.cumsum(slope), **options)["trend"]
+    np.testing.assert_allclose(found[season : 4 * season], 0.1, atol=1e-12)
+    np.testing.assert_allclose(found[6 * season :], -0.3, atol=1e-12)
+    assert (np.diff(found[4 * season : 6 * season]) < 1e-12).all()  # goes over without a wave
+    noise = np.random.default_rng(0).normal(size=len(t))
+    noisy = inspect.series_labels(wave + noise, **options)
+    phases = np.stack([still["season sine"], still["season cosine"]], axis=1)
+    for name in ("trend", "running level"):
+        rest = noisy[name][2 * season :] - noisy[name][2 * season :].mean()
+        fitted = phases[2 * season :] @ np.linalg.lstsq(phases[2 * season :], rest)[0]
+        assert (fitted**2).sum() < 0.2 * (rest**2).sum()
+
+
+def test_an_event_is_not_the_season():
+    t = np.arange(240)
+    rng = np.random.default_rng(0)
+    december = 50 * (t % 12 == 11) + rng.normal(size=240)
+    assert inspect.series_labels(december)["event"].sum() <= 2
+    december[100] += 40  # no December
+    assert np.flatnonzero(inspect.series_labels(december)["event"]).tolist() == [100, 101]
+    exact = (13 + 3 * np.sin(2 * np.pi * t / 12) + 9 * (t == 70)).astype(np.float32)
+    assert np.flatnonzero(inspect.series_labels(exact)["event"]).tolist() == [70, 71]
 
 
 @given(
@@ -176,26 +220,65 @@ def test_bad_labels():
         (lambda: inspect.text_labels("a", ["inside quote"]), "did you mean 'inside quotes'"),
         (lambda: inspect.series_labels([1.0, 2], names=["levels"]), "did you mean 'level'"),
         (lambda: inspect.series_labels(np.zeros((1, 2, 3))), "a series is"),
-        (lambda: inspect.series_labels([1.0, 2], season=1), "2 at least, got 1"),
-        (lambda: inspect.series_labels([1.0, 2], season=2.5), "2 at least, got 2.5"),
+        (lambda: inspect.series_labels([1.0, 2], season=1), "season must be .* at least 2, got 1"),
+        (lambda: inspect.series_labels([1.0, 2], season=2.5), "at least 2, got 2.5"),
     ):
         with pytest.raises(sw.InputError, match=message):
             use()
     with pytest.raises(sw.DataError, match="2 of 4 steps, first at step 1"):
         inspect.series_labels([1.0, np.nan, np.inf, 2])
     for use in (lambda: inspect.text_labels(b"a"), lambda: inspect.series_labels("abc")):
-        with pytest.raises(sw.DataError, match=r"expected a text|holds numbers"):
+        with pytest.raises(sw.DataError, match=r"expected a text|array of numbers"):
             use()
     numbers = Trace({}, inputs=np.zeros((1, 9, 1)), before=None, after=None)
     tokens = Trace({}, inputs=np.zeros((1, 9), np.int64), before=None, after=None)
-    assert ready_labels(tokens) == {}
+    assert compute_labels(tokens) == {}
     for trace, name, message in (
         (numbers, "inside quotes", "no ready-made label"),
         (numbers, "season sine", "no label of this series 'season sine'"),
         (tokens, "digit", r"trace\.align"),
     ):
         with pytest.raises(sw.InputError, match=message):
-            label_of(trace, name)
+            compute_label(trace, name)
+
+
+def test_labels_of_many_types_are_read_and_others_are_refused_by_name():
+    words = ["a", "b", "a"]
+    for source, expected in (
+        (torch.tensor([1.0, 2, 3], requires_grad=True), [1, 2, 3]),
+        (pd.Series(words), words),
+        (pd.Series(words, dtype="category"), words),
+        (pd.Series([True, False, True]), [True, False, True]),
+        ((1, 2, 3), [1, 2, 3]),
+        (words, words),
+    ):
+        assert as_label(source, 3, "it").tolist() == expected
+    for source, came in (
+        (None, "NoneType"),
+        (3, "int"),
+        ("abc", "str"),
+        ([1, [2, 3], 4], "list"),
+        ({"a": 1}, "dict"),
+        ([1, 2], r"\(2,\) int64"),
+        (np.zeros((3, 1)), r"\(3, 1\) float64"),
+        (pd.DataFrame({"a": [1, 2, 3]}), r"\(3, 1\) int64"),
+        (pd.date_range("2020", periods=3), r"\(3,\) datetime64"),
+        ([1, "a", None], r"\(3,\) object"),
+    ):
+        message = f"it must hold a number or a word for each of 3 steps, .*got {came}"
+        with pytest.raises(sw.InputError, match=message):
+            as_label(source, 3, "it")
+    with pytest.raises(sw.InputError, match="NaN or infinite at 1 of 3 steps"):
+        as_label([1, np.nan, 2], 3, "it")
+    with pytest.raises(sw.InputError, match=r"label 'x' holds words.*label == 'word'"):
+        check_labels({"x": words}, 3)
+    for labels, message in (([1, 2], "a dict of name"), ({"x": [1, 2]}, "label 'x' must hold")):
+        with pytest.raises(sw.InputError, match=message):
+            check_labels(labels, 3)
+    series = pd.DataFrame({"ds": pd.date_range("2020", periods=3), "y": [1.0, 2, 3]})
+    with pytest.raises(sw.DataError, match=r"got DataFrame of object.*df\['y'\]"):
+        inspect.series_labels(series)
+    assert inspect.series_labels(torch.ones(3, requires_grad=True))["level"].tolist() == [1, 1, 1]
 
 
 # Following
@@ -205,7 +288,7 @@ def test_a_displaced_label_is_followed_by_nothing():
     rng = np.random.default_rng(0)
     slow = (np.sin(np.arange(2000) / 40 + rng.normal(0, 0.1, 2000)) > 0.5).astype(float)
     values = np.stack([slow, -slow, rng.normal(size=2000), np.full(2000, 0.1)], axis=1)
-    score, control, chance = follow(values, [slow, np.ones(2000)])
+    score, control, chance = correlate_labels(values, [slow, np.ones(2000)])
     np.testing.assert_allclose(score[:2], [[1, 0], [-1, 0]], atol=1e-12)
     assert abs(score[2, 0]) < 0.1
     assert control[2, 0] < 0.1
@@ -216,7 +299,7 @@ def test_a_displaced_label_is_followed_by_nothing():
 
 def test_where_labels_are_on():
     labels = {"flag": np.array([0, 1, 0, 1.0]), "count": np.arange(4.0), "flat": np.ones(4)}
-    assert {name: at.tolist() for name, at in places(labels, off=True).items()} == {
+    assert {name: at.tolist() for name, at in locate_labels(labels, off=True).items()} == {
         "flag": [False, True, False, True],
         "not flag": [True, False, True, False],
         "count": [False, False, False, True],

@@ -1,3 +1,4 @@
+import itertools
 import sys
 
 import numpy as np
@@ -7,6 +8,9 @@ from tests.conformance.zoo import weights
 
 import statewise as sw
 from statewise import inspect
+
+pytestmark = pytest.mark.filterwarnings("ignore:no installed font", "ignore:Glyph")
+"""What is drawn where matters here, whether fonts are installed or not."""
 
 TEXT = 'if (a):\n\treturn "$x$", "\u732b\x00 \ud7ff"\n' * 3
 SERIES = sw.Architecture(sw.Vector(1), [sw.LSTM(4), sw.GRU(3)], sw.Linear(1))
@@ -116,3 +120,30 @@ def test_bad_requests(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(sw.errors.MissingExtraError, match=r"statewise\[inspect\]"):
         trace.plot()
+
+
+LABELS = {
+    "letters": list("abcd efgh"),
+    "East Asian letters": list("吾輩は猫である"),
+    "hours": [f"2024-01-01T{hour:02}:00" for hour in range(24)],
+    "East Asian words": ["一月一日火曜日", "一月二日水曜日"],
+    "words": ["a", "longer word"],
+}
+
+
+@pytest.mark.parametrize("kind", ["heat", "gates"])
+@pytest.mark.parametrize("steps", [1, 9, 30, 90, 200, 700])
+@pytest.mark.parametrize("labels", LABELS)
+def test_labels_of_steps_never_overlap(labels, steps, kind):
+    words = [LABELS[labels][step % len(LABELS[labels])] for step in range(steps)]
+    trace = series(steps=steps).align(words)
+    figure = trace.plot(kind, "0.h", unit=1)
+    axes = figure.axes[0] if kind == "heat" else figure.axes[-1]
+    figure.draw_without_rendering()
+    low, high = axes.get_xlim()
+    ticks = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
+    shown = [label for at, label in ticks if low <= at <= high and label.get_text().strip()]
+    boxes = [label.get_window_extent() for label in shown]
+    assert boxes
+    for left, right in itertools.pairwise(boxes):
+        assert left.x1 <= right.x0 + 0.5

@@ -162,7 +162,7 @@ def test_bad_input(monkeypatch):
     hole[3] = np.nan
     for labels, options, message in (
         ("inside quote", {}, "did you mean 'inside quotes'"),
-        (np.zeros(5), {}, r"\(61,\) numbers or words"),
+        (np.zeros(5), {}, r"for each of 61 steps, \(61,\), got \(5,\) float64"),
         (hole, {}, "NaN"),
         ("letter", {"row": 1}, "rows 0 to 0"),
         ("letter", {"name": "0.k"}, "no '0.k'"),
@@ -173,6 +173,8 @@ def test_bad_input(monkeypatch):
     ):
         with pytest.raises(sw.InputError, match=message):
             inspect.probe(trace, labels, **options)
+    with pytest.raises(sw.InputError, match=r"must be a Trace, got ndarray; write inspect\.record"):
+        inspect.probe(trace["0.c"], "letter")
     monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
     with pytest.raises(sw.MissingExtraError, match=r"statewise\[inspect\]"):
         inspect.probe(trace, "letter")

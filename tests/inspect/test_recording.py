@@ -87,7 +87,7 @@ def test_without_kernels_the_recording_is_the_same(cell, monkeypatch):
     x, arrays = inputs(arch, 3, 25), weights(arch)
     masks = {"reset": x[..., 0] > 4, "lengths": np.array([25, 9, 0])}
     seen = inspect.record(sw.runtime.Model(arch, arrays), x, names="*", **masks)
-    monkeypatch.setattr(kernels, "available", lambda: False)
+    monkeypatch.setattr(kernels, "is_available", lambda: False)
     plain = sw.runtime.Model(arch, arrays)
     replayed = inspect.record(plain, x, names="*", **masks)
     assert plain.executor == "reference"

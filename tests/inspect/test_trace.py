@@ -52,7 +52,7 @@ def test_slices(model):
         "rows 0 to 1, got 2": lambda: trace.unit("0.c", 0, row=2),
         "span 10 to 13 is not within": lambda: trace.span((10, 13)),
         "span 3 to 3 is not within": lambda: trace.span((3, 3)),
-        "no labels yet": lambda: trace.span("abc"),
+        "have no labels": lambda: trace.span("abc"),
         "takes as many labels, got 3": lambda: trace.align([1, 2, 3]),
     }
     for message, use in bad.items():
@@ -63,7 +63,7 @@ def test_slices(model):
 def test_alignment_to_characters_bytes_and_times(model):
     trace = inspect.record(model, X).align("hello, world")
     assert trace.span("world") == (7, 12)
-    with pytest.raises(sw.InputError, match="does not hold 'word'"):
+    with pytest.raises(sw.InputError, match="does not contain 'word'"):
         trace.span("word")
     text = "\u017c\u00f3\u0142\u0107 \u2713"  # 12 bytes
     trace = trace.align(text)

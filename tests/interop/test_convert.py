@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import pytest
 import statewise as sw
 from statewise.interop import convert, from_keras, from_onnx, to_keras
 
+from ..check.environments import block
 from ..conformance.zoo import ZOO, weights
 from .conftest import need
 
@@ -25,14 +27,16 @@ def model_of(arch=ARCH):
     return sw.runtime.Model(arch, weights(arch))
 
 
-def call(*words, cwd):
-    code = "from statewise.cli import main; main()"
+CODE = "from statewise.cli import main; main()"
+
+
+def call(*words, cwd, **environment):
     return subprocess.run(
-        [sys.executable, "-c", code, "convert", *map(str, words)],
+        [sys.executable, "-c", CODE, "convert", *map(str, words)],
         capture_output=True,
         text=True,
         cwd=cwd,
-        env={**os.environ, "KERAS_BACKEND": "torch"},
+        env={**os.environ, "KERAS_BACKEND": "torch", **environment},
         check=False,
     )
 
@@ -78,18 +82,24 @@ def test_the_command_prints_a_figure_from_a_run(files):
 def test_bad_input_is_one_line_and_leaves_nothing(files):
     (files / "junk.keras").write_bytes(b"junk")
     (files / "junk.onnx").write_bytes(b"junk")
-    (files / "mine.py").write_text("def broken(): 1 / 0\ndef three(): return 3\n")
+    (files / "mine.py").write_text(
+        "def broken(): 1 / 0\ndef three(): return 3\n"
+        "def state_dict():\n    import torch\n    return torch.nn.LSTM(1, 2).state_dict()\n"
+    )
+    (files / "weights.pt").write_bytes(b"")
     model_of(ZOO["residual"]).save(files / "residual.safetensors")
     before = set(files.iterdir()) | {files / "__pycache__"}
     for words, said in [
         (("none.keras", "t.onnx"), "does not exist"),
         (("junk.keras", "t.onnx"), "not a Keras model"),
         (("junk.onnx", "t.keras"), "not a whole ONNX model"),
-        (("m.pt", "t.onnx"), "cannot tell what m.pt is"),
-        (("m.onnx", "t.txt"), "cannot tell what t.txt is to be"),
-        (("m.onnx", "t.keras", "--reset"), "reset is an input of ONNX"),
+        (("m.pt", "t.onnx"), "there is no file m.pt"),
+        (("m.onnx", "t.txt"), "cannot write t.txt"),
+        (("m.onnx", "t.keras", "--reset"), "--reset is for an .onnx target"),
         (("mine:broken", "t.onnx"), "ZeroDivisionError"),
-        (("mine:three", "t.onnx"), "returned int"),
+        (("weights.pt", "t.onnx"), "can run code"),
+        (("mine:state_dict", "t.onnx"), "load_state_dict"),
+        (("mine:three", "t.onnx"), "got int"),
         (("residual.safetensors", "t.keras"), "layer 0 (Residual): Keras has no counterpart"),
         (("m.onnx", "none/t.keras"), "no folder none"),
     ]:
@@ -114,3 +124,54 @@ def test_what_is_replaced_stays_until_the_new_file_is_whole(files):
         from_onnx(path)(np.ones((1, 4, 2), np.float32))[0],
         model_of(arch)(np.ones((1, 4, 2), np.float32))[0],
     )
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "status"),
+    [
+        ("m.keras", "t.onnx", 0),
+        ("m.onnx", "t.keras", 0),
+        ("m.safetensors", "t.h5", 0),
+        ("m.keras", "none/t.onnx", 2),
+    ],
+)
+def test_no_temporary_file_is_left(files, source, target, status):
+    temporary = files / "temporary"
+    temporary.mkdir()
+    before = set(files.iterdir())
+    done = call(source, target, cwd=files, TMPDIR=str(temporary))
+    assert done.returncode == status, done.stderr
+    assert list(temporary.iterdir()) == []
+    assert set(files.iterdir()) - before <= {files / target}
+
+
+def test_no_file_is_left_by_an_interrupt(files):
+    temporary = files / "temporary"
+    temporary.mkdir()
+    slow = "import time\nprint('imported', flush=True)\ntime.sleep(60)\n"
+    (files / "slow.py").write_text(slow)
+    before = set(files.iterdir())
+    process = subprocess.Popen(
+        [sys.executable, "-c", CODE, "convert", "slow:model", "t.onnx"],
+        cwd=files,
+        env={**os.environ, "TMPDIR": str(temporary), "PYTHONDONTWRITEBYTECODE": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while "imported" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.splitlines()[-1] == "interrupted"
+    assert list(temporary.iterdir()) == []
+    assert set(files.iterdir()) == before
+
+
+def test_without_another_backend_keras_files_are_converted_on_torch(files):
+    """The extra installs Keras and torch, and Keras alone would look for TensorFlow."""
+    missing = block(files, "tensorflow", "jax")
+    done = call("m.keras", "t.onnx", cwd=files, KERAS_BACKEND="", KERAS_HOME=str(files), **missing)
+    assert done.returncode == 0, done.stderr
+    assert "warning: Keras runs on torch here" in done.stderr
+    assert "pip install" not in done.stderr

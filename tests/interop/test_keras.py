@@ -191,7 +191,7 @@ def test_what_cannot_be_carried_over_is_named_all_at_once(keras):
         assert part in said
     with pytest.raises(sw.ConversionError, match="no recurrent layer"):
         from_keras(stack(keras, layers.Dense(3)))
-    with pytest.raises(sw.ConversionError, match="got list"):
+    with pytest.raises(sw.ConversionError, match="got a list"):
         from_keras([])
     a, b = keras.Input((None, 3)), keras.Input((None, 3))
     with pytest.raises(sw.ConversionError, match="several inputs"):

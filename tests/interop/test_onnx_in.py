@@ -1,10 +1,12 @@
 """Fact 20: ONNX graphs taken in: what ONNX's own operators give, the model gives."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import statewise as sw
-from statewise.interop import from_onnx, to_onnx
+from statewise.interop import convert, from_onnx, to_onnx
 
 from ..conformance.zoo import ZOO, inputs, weights
 from .conftest import need
@@ -246,3 +248,49 @@ def test_a_graph_that_does_more_than_its_nodes_in_order_is_found_out(onnx, tmp_p
     onnx.save(made, tmp_path / "m.onnx")
     with pytest.raises(sw.ConversionError, match="more than one after the other"):
         from_onnx(tmp_path / "m.onnx")
+
+
+GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.onnx"))
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+def test_a_graph_of_an_earlier_version_opens(onnx, path, tmp_path):
+    parity = convert(path, tmp_path / "m.safetensors")
+    assert parity.largest < 1e-5
+
+
+def test_the_order_and_the_names_of_nodes_do_not_count(onnx, tmp_path):
+    path = tmp_path / "m.onnx"
+    to_onnx(sw.runtime.Model(ZOO["stack"], weights(ZOO["stack"])), path)
+    made = onnx.load(path)
+    scan = next(node for node in made.graph.node if node.op_type == "Scan")
+    body = next(one.g for one in scan.attribute if one.name == "body")
+    gates = [i for i, node in enumerate(body.node) if node.op_type == "Sigmoid"][:2]
+    nodes = list(body.node)
+    nodes[gates[0]], nodes[gates[1]] = nodes[gates[1]], nodes[gates[0]]
+    for node in nodes:
+        node.name = f"renamed_{node.name}"
+    del body.node[:]
+    body.node.extend(nodes)
+    onnx.checker.check_model(made)
+    assert from_onnx(made).architecture == ZOO["stack"]
+
+
+def test_weights_beside_a_graph_are_read_and_no_others(onnx, tmp_path):
+    inside = tmp_path / "model"
+    inside.mkdir()
+    made = written(onnx, inside / "m.onnx", "GRU")
+    onnx.save(
+        made, inside / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0
+    )
+    x = x_of()
+    y, _ = from_onnx(inside / "m.onnx")(np.ascontiguousarray(x.swapaxes(0, 1)))
+    assert np.isfinite(y).all()
+    (inside / "m.data").rename(tmp_path / "m.data")
+    made = onnx.load(inside / "m.onnx", load_external_data=False)
+    for tensor in made.graph.initializer:
+        for entry in tensor.external_data:
+            entry.value = "../m.data" if entry.key == "location" else entry.value
+    (inside / "m.onnx").write_bytes(made.SerializeToString())
+    with pytest.raises(sw.FileError, match="not a whole ONNX model"):
+        from_onnx(inside / "m.onnx")

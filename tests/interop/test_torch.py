@@ -184,7 +184,7 @@ def test_what_cannot_be_carried_over_is_named_all_at_once():
         from_torch(Mixed())
     with pytest.raises(sw.ConversionError, match="no recurrent layer"):
         from_torch(nn.Linear(3, 4))
-    with pytest.raises(sw.ConversionError, match="takes a torch module, got dict"):
+    with pytest.raises(sw.ConversionError, match="takes a torch module, got a dict"):
         from_torch({})
     layers = [sw.GRU(3, reset="before"), sw.LSTM(3, peepholes=True), sw.Residual(sw.GRU(3))]
     model = sw.nn.Model(sw.Architecture(sw.Vector(3), layers))

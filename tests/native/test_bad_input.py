@@ -178,9 +178,9 @@ def test_a_state_that_was_never_filled():
     model = Model(architecture, {k: v.astype("f") for k, v in architecture.draw(0).items()})
     x = np.zeros((1, 2), "f")
     _, real = model.step(x)
-    empty, half = sw.State.__new__(sw.State), sw.State.__new__(sw.State)
-    half.origin = real.origin
-    for state in (empty, half):
+    empty, partial = sw.State.__new__(sw.State), sw.State.__new__(sw.State)
+    partial.origin = real.origin
+    for state in (empty, partial):
         with pytest.raises(AttributeError):
             model.step(x, state)
         with pytest.raises(AttributeError):

@@ -36,9 +36,7 @@ def test_a_state_made_natively_holds_what_the_constructor_would(sequence):
     built = sw.State(dict(state._arrays), state._position, origin=native.origin)
     assert built == state
     for name in (*built._arrays, "position"):
-        mine, its = (
-            s._position if name == "position" else s._arrays[name] for s in (state, built)
-        )
+        mine, its = (s._position if name == "position" else s._arrays[name] for s in (state, built))
         assert (mine.dtype, mine.shape, mine.flags.writeable) == (its.dtype, its.shape, False)
     assert state._position.tolist() == [6 if sequence else 1] * 2
     assert state.origin is native.origin

@@ -147,7 +147,9 @@ def test_gates_are_right_wherever_their_sums_lie(isa, name, reach):
     y, _, _, gates, cells = case.forward()
     np.testing.assert_array_equal(case.forward(save=False)[0], y)
     values = kernels.view_intermediates(case.cell, y, gates, cells)
-    for key, z in zip("ifgo" if "lstm" in name else "rz", sums.reshape(-1, 37), strict=False):
+    # with peepholes o reads c, which is not a number where g is not
+    gates_at_once = {"lstm": "ifgo", "lstm_peepholes": "ifg"}.get(name, "rz")
+    for key, z in zip(gates_at_once, sums.reshape(-1, 37), strict=False):
         z = z.astype(np.float64)
         sigmoid = np.exp(np.minimum(z, 0)) / (1 + np.exp(-np.abs(z)))
         for row in values[key][:, 0]:
@@ -200,12 +202,12 @@ def test_rows_are_independent(isa, name):
 @pytest.mark.parametrize("name", CELLS)
 def test_bfloat16_weights_are_the_rounded_ones(isa, name):
     case = Case(CELLS[name](37), 9, 5, inputs=11)
-    half = case.forward(half=True)[0]
+    rounded_weights = case.forward(bf16=True)[0]
     for key in ("W", "R"):
         bits = case.p[key].astype(np.float32).view(np.uint32)
         rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)
         case.p[key] = rounded.astype(np.uint32).view(np.float32).astype(np.float64)
-    close(half, case.expected(gradients=False)[0])
+    close(rounded_weights, case.expected(gradients=False)[0])
 
 
 @pytest.mark.parametrize("name", ["lstm", "lstm_peepholes"])
@@ -232,7 +234,7 @@ def test_peepholes_of_zero_change_nothing(isa):
     plain.p = {key: case.p[key] for key in ("W", "R", "b")}
     plain.state, plain.fresh, plain.x = case.state, case.fresh, case.x
     plain.reset, plain.length = case.reset, case.length
-    for found, expected in zip(case.forward(), plain.forward(), strict=True):
+    for found, expected in zip(case.forward()[:3], plain.forward()[:3], strict=True):
         close(found, expected)
 
 

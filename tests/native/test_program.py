@@ -147,9 +147,9 @@ def test_bidirectional_layers_run():
 
 @pytest.mark.parametrize("name", ["lstm", "peepholes", "linear", "large"])
 def test_bfloat16_weights_stay_within_a_percent(isa, name):
-    half, reference = pair(ARCHITECTURES[name], weights="bfloat16")
+    bf16, reference = pair(ARCHITECTURES[name], weights="bfloat16")
     x, wide = inputs(ARCHITECTURES[name], 3, 20)
-    y, expected = half(x)[0], reference(wide)[0]
+    y, expected = bf16(x)[0], reference(wide)[0]
     assert np.abs(y - expected).max() < 0.02 * np.abs(expected).max()
 
 

@@ -13,7 +13,13 @@ from statewise.runtime import Model
 
 ARCHITECTURE = sw.Architecture(
     sw.Vector(3),
-    [sw.LSTM(10, learned_state=True), sw.Dropout(0.1), sw.Residual(sw.GRU(10)), sw.LSTM(7, peepholes=True), sw.Elman(5)],
+    [
+        sw.LSTM(10, learned_state=True),
+        sw.Dropout(0.1),
+        sw.Residual(sw.GRU(10)),
+        sw.LSTM(7, peepholes=True),
+        sw.Elman(5),
+    ],
     sw.Linear(2, remember=True),
 )
 FALLBACK = sw.Architecture(sw.Vector(3), [sw.LSTM(10, coupled=True), sw.Dropout(0.2)])

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import statewise as sw
-from statewise.serve.models import Served
+from statewise.serve.models import ServedModel
 from statewise.serve.stores.base import Store
 from statewise.serve.stores.memory import MemoryStore
 from statewise.serve.stores.sqlite import SqliteStore
@@ -114,5 +114,5 @@ def new_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callab
 
 
 @pytest.fixture
-def served() -> Served:
-    return Served("m", model(), 8)
+def served() -> ServedModel:
+    return ServedModel("m", model(), 8)

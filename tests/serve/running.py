@@ -14,13 +14,13 @@ import uvicorn
 
 from statewise.serve import Engine, create_app
 from statewise.serve.guards import Guards
-from statewise.serve.models import Served
+from statewise.serve.models import ServedModel
 from statewise.serve.stores.memory import MemoryStore
 
 
 def application(model: Path, tokens: dict[str, str] | None = None) -> Any:
     """The server of a model file."""
-    engine = Engine([Served.read(model.stem, model, 100)], MemoryStore())
+    engine = Engine([ServedModel.read(model.stem, model, 100)], MemoryStore())
     return create_app(engine, Guards(tokens or {}))
 
 

@@ -12,8 +12,8 @@ import pytest
 from statewise.serve import batching
 from statewise.serve.engine import Engine
 from statewise.serve.errors import BadInput, ModelFailed
-from statewise.serve.models import Served
-from statewise.serve.records import packed, packed_rows
+from statewise.serve.models import ServedModel
+from statewise.serve.records import pack_rows, pack_state
 from statewise.serve.residence import Limits
 from statewise.serve.session import StepRequest
 from statewise.serve.stores.memory import MemoryStore
@@ -26,7 +26,7 @@ def run(work: Callable[[Engine], Coroutine[Any, Any, Any]], **limits: Any) -> An
     """Some work on an engine with sessions ``s0`` to ``s49``."""
 
     async def main() -> Any:
-        served = Served("m", model(), 100)
+        served = ServedModel("m", model(), 100)
         async with Engine([served], MemoryStore(), Limits(durability="none", **limits)) as engine:
             for row in range(MANY):
                 await engine.create(N, "m", id=f"s{row}")
@@ -145,4 +145,4 @@ def test_who_goes_away_leaves_nothing_half_done() -> None:
 
 def test_rows_are_packed_as_each_alone() -> None:
     _, state = model()(series(3, rows=4))
-    assert packed_rows(state) == [packed(state, row) for row in range(4)]
+    assert pack_rows(state) == [pack_state(state, row) for row in range(4)]

@@ -13,7 +13,7 @@ import pytest
 import statewise as sw
 from statewise.serve import errors
 from statewise.serve.engine import Engine
-from statewise.serve.models import Served
+from statewise.serve.models import ServedModel
 from statewise.serve.residence import Limits
 from statewise.serve.session import StepRequest
 from statewise.serve.stores.base import Store
@@ -29,7 +29,9 @@ def run(work: Callable[[Engine], Coroutine[Any, Any, Any]], store: Store | None 
     capacity = limits.pop("capacity", 8)
 
     async def main() -> Any:
-        engine = Engine([Served("m", model(), capacity)], store or MemoryStore(), Limits(**limits))
+        engine = Engine(
+            [ServedModel("m", model(), capacity)], store or MemoryStore(), Limits(**limits)
+        )
         async with engine:
             return await work(engine)
 
@@ -98,15 +100,15 @@ def test_a_retry_gets_the_first_answer() -> None:
         await engine.create(N, "m", id="a")
         first = await engine.step(N, "a", x[0], request_id="r1")
         again = await engine.step(N, "a", x[0], request_id="r1")
-        assert again.replayed
-        assert not first.replayed
+        assert again.replay_inputs
+        assert not first.replay_inputs
         assert again.step == first.step == 1
         np.testing.assert_array_equal(again.outputs, first.outputs)
         with pytest.raises(errors.Unprocessable, match="other inputs"):
             await engine.step(N, "a", x[1], request_id="r1")
         await engine.step(N, "a", x[1], step=1)
         late = await engine.step(N, "a", x[1], step=1)
-        assert late.replayed
+        assert late.replay_inputs
         with pytest.raises(errors.WrongPosition) as wrong:
             await engine.step(N, "a", x[2], step=1)
         assert wrong.value.body()["error"]["step"] == 2
@@ -127,7 +129,7 @@ def test_duplicates_that_race_step_once() -> None:
         results = await asyncio.gather(
             *[engine.step(N, "a", x[0], request_id="r") for _ in range(10)]
         )
-        assert sum(result.replayed for result in results) == 9
+        assert sum(result.replay_inputs for result in results) == 9
         assert {result.step for result in results} == {1}
         assert (await engine.info(N, "a")).step == 1
 
@@ -171,7 +173,7 @@ def test_a_number_that_is_not_finite_leaves_the_state(tmp_path: Path) -> None:
     arrays = {name: p.detach().numpy() * 1e25 for name, p in drawn.weights().items()}
 
     async def main() -> None:
-        served = Served("big", sw.runtime.Model(arch, arrays), 4)
+        served = ServedModel("big", sw.runtime.Model(arch, arrays), 4)
         async with Engine([served], MemoryStore()) as engine:
             await engine.create(N, "big", id="a")
             await engine.create(N, "big", id="b")
@@ -209,7 +211,7 @@ def test_fork_snapshot_and_rollback() -> None:
         fourth = await engine.create(N, "m", seed={"snapshot": kept})
         assert fourth.step == 2
         assert (await engine.info(N, "a")).snapshots == [kept]
-        with pytest.raises(errors.Unprocessable, match="is of session"):
+        with pytest.raises(errors.Unprocessable, match="belongs to session"):
             await engine.rollback(N, "b", kept)
         with pytest.raises(errors.NotFound, match="no snapshot"):
             await engine.rollback(N, "a", "nothing")
@@ -255,7 +257,7 @@ def test_names_that_are_not_there_or_there_already() -> None:
             await engine.create(N, "m", id="a")
         with pytest.raises(errors.NotFound, match="no session"):
             await engine.step("other", "a", [1.0, 2.0])
-        with pytest.raises(errors.NotFound, match="served are m@"):
+        with pytest.raises(errors.NotFound, match="the server has m@"):
             await engine.create(N, "nothing")
         with pytest.raises(errors.NotFound):
             await engine.create(N, "m@0000")
@@ -340,7 +342,7 @@ def test_new_weights_serve_beside_the_old() -> None:
         old = await engine.create(N, "m", id="a")
         await engine.step(N, "a", x[:2])
         await engine.create(N, "m", id="b", seed={"inputs": x[:2]})
-        info = engine.load_model(Served("m", model(seed=1), 8))
+        info = engine.load_model(ServedModel("m", model(seed=1), 8))
         assert info.version != old.version
         pinned = await engine.step(N, "a", x[2])
         np.testing.assert_allclose(pinned.outputs, offline(x)[2], atol=1e-6)
@@ -364,7 +366,7 @@ def test_migration_may_replay() -> None:
         await engine.create(N, "m", id="a")
         for t in range(5):
             await engine.step(N, "a", x[t])
-        engine.load_model(Served("m", model(seed=1, units=7), 8))
+        engine.load_model(ServedModel("m", model(seed=1, units=7), 8))
         with pytest.raises(errors.Unprocessable, match="only replay"):
             await engine.migrate(N, "a")
         assert (await engine.migrate(N, "a", "replay")).step == 5
@@ -395,7 +397,7 @@ def test_a_server_that_ends_well_keeps_everything(tmp_path: Path, durability: st
 
     async def retry(engine: Engine) -> None:
         again = await engine.step(N, "a", x[7], request_id="7")
-        assert again.replayed
+        assert again.replay_inputs
         np.testing.assert_array_equal(again.outputs, second[-1])
 
     run(retry, SqliteStore(tmp_path / "s.db"), durability=durability)
@@ -412,7 +414,7 @@ def offline_steps(x: np.ndarray) -> np.ndarray:
 
 def test_after_closing_nothing_is_taken() -> None:
     async def main() -> None:
-        engine = Engine([Served("m", model(), 2)], MemoryStore())
+        engine = Engine([ServedModel("m", model(), 2)], MemoryStore())
         async with engine:
             await engine.create(N, "m", id="a")
         with pytest.raises(errors.Stopping):
@@ -474,7 +476,7 @@ def test_what_cannot_be_written_has_not_happened() -> None:
         assert (await engine.info(N, "a")).step == 1
         store.broken = False
         second = await engine.step(N, "a", x[1], request_id="r")
-        assert not second.replayed
+        assert not second.replay_inputs
         np.testing.assert_allclose(second.outputs, offline(x)[1], atol=1e-6)
         assert engine.ready
 
@@ -487,8 +489,8 @@ def test_a_server_that_lost_its_lease_cannot_write(new_store: Callable[[], Store
 
     async def main() -> None:
         limits = Limits(lease=0.5)
-        first = Engine([Served("m", model(), 4)], new_store(), limits)
-        second = Engine([Served("m", model(), 4)], new_store(), limits)
+        first = Engine([ServedModel("m", model(), 4)], new_store(), limits)
+        second = Engine([ServedModel("m", model(), 4)], new_store(), limits)
         await first.start()
         await second.start()
         await first.create(N, "m", id="a")
@@ -534,7 +536,7 @@ def test_a_client_that_goes_away_leaves_a_whole_number_of_steps() -> None:
 
 def test_a_closed_engine_says_so() -> None:
     async def main() -> None:
-        engine = Engine([Served("m", model(), 8)], MemoryStore())
+        engine = Engine([ServedModel("m", model(), 8)], MemoryStore())
         async with engine:
             await engine.create(N, "m", id="a")
         for asked in (engine.info(N, "a"), engine.list(N), engine.step(N, "a", [0.0, 0.0])):

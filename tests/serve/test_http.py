@@ -21,7 +21,7 @@ from statewise.errors import FileError
 from statewise.serve import wire
 from statewise.serve.app import ROUTES, Guards, create_app
 from statewise.serve.engine import Engine
-from statewise.serve.models import Served
+from statewise.serve.models import ServedModel
 from statewise.serve.stores.memory import MemoryStore
 from tests.serve.conftest import model, series
 
@@ -29,7 +29,7 @@ PACK = {"Content-Type": "application/x-msgpack"}
 
 
 def client_of(guards: Guards | None = None) -> TestClient:
-    engine = Engine([Served("m", model(), 8)], MemoryStore())
+    engine = Engine([ServedModel("m", model(), 8)], MemoryStore())
     return TestClient(create_app(engine, guards), raise_server_exceptions=False)
 
 
@@ -225,7 +225,7 @@ def test_the_server_tells_of_itself(client: TestClient) -> None:
     assert document["paths"]["/v1/step"]["post"]["requestBody"]["content"]
 
 
-schema = schemathesis.openapi.from_dict(wire.document(ROUTES, "1"))
+schema = schemathesis.openapi.from_dict(wire.describe_routes(ROUTES, "1"))
 
 
 @schema.parametrize()

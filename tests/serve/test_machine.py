@@ -17,7 +17,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 import statewise as sw
 from statewise.serve import errors
 from statewise.serve.engine import Engine
-from statewise.serve.models import Served
+from statewise.serve.models import ServedModel
 from statewise.serve.residence import Limits
 from statewise.serve.session import StepRequest
 from statewise.serve.stores.sqlite import SqliteStore
@@ -52,7 +52,7 @@ class Sessions(RuleBasedStateMachine):
 
     def _open(self) -> None:
         store = SqliteStore(Path(self.folder.name) / "s.db")
-        self.engine = Engine([Served("m", MODEL, 3)], store, Limits(interval=0.01))
+        self.engine = Engine([ServedModel("m", MODEL, 3)], store, Limits(interval=0.01))
         self.run(self.engine.start())
 
     def run(self, work: Any) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from statewise.errors import FileError, InputError
-from statewise.serve.stores.base import Held, Kept, Store, Taken, Write
+from statewise.serve.stores.base import IdInUse, OwnedByOther, Store, StoredSnapshot, Write
 from statewise.serve.stores.opening import open_store
 from statewise.serve.stores.sqlite import SqliteStore
 
@@ -34,7 +34,7 @@ def test_what_was_created_is_there(new_store: NewStore) -> None:
 def test_a_living_id_cannot_be_created_again(new_store: NewStore) -> None:
     store = new_store()
     store.create(write())
-    with pytest.raises(Taken):
+    with pytest.raises(IdInUse):
         store.create(write(data=b"1"))
     assert store.get(A).data == b"0"
 
@@ -79,7 +79,7 @@ def test_a_row_of_a_living_owner_cannot_be_claimed(new_store: NewStore) -> None:
     store, other = new_store(), new_store()
     store.beat("me", 60)
     fence = store.create(write())
-    with pytest.raises(Held) as held:
+    with pytest.raises(OwnedByOther) as held:
         other.claim(A, "you")
     assert held.value.owner == "me"
     assert store.claim(A, "me", fence).fence == fence, "what is mine stays as it is"
@@ -103,7 +103,7 @@ def test_a_row_of_a_silent_owner_can_and_its_late_writes_are_refused(
     assert other.save([write(owner="you", fence=row.fence, data=b"newer")]) == [True]
     assert store.save([write(fence=fence, data=b"stale")]) == [False]
     assert store.get(A).data == b"newer"
-    with pytest.raises(Held):
+    with pytest.raises(OwnedByOther):
         store.claim(A, "me", fence)
 
 
@@ -136,11 +136,11 @@ def test_snapshots_are_kept_in_order(new_store: NewStore) -> None:
     store = new_store()
     store.create(write())
     for name in ("s2", "s1"):
-        store.keep(Kept("n", name, "a", name.encode()))
+        store.save_snapshot(StoredSnapshot("n", name, "a", name.encode()))
     assert store.names(A) == ["s2", "s1"]
-    assert store.kept("n", "s1") == b"s1"
-    assert store.kept("n", "s3") is None
-    assert store.kept("other", "s1") is None, "a namespace does not see another's"
+    assert store.load_snapshot("n", "s1") == b"s1"
+    assert store.load_snapshot("n", "s3") is None
+    assert store.load_snapshot("other", "s1") is None, "a namespace does not see another's"
     assert store.names(B) == []
 
 
@@ -148,12 +148,12 @@ def test_what_is_long_gone_is_forgotten_with_its_snapshots(new_store: NewStore) 
     store = new_store()
     a = store.create(write())
     store.create(write(B))
-    store.keep(Kept("n", "s", "a", b"s"))
+    store.save_snapshot(StoredSnapshot("n", "s", "a", b"s"))
     store.save([write(fence=a, gone=True)])
     assert store.purge(time.time() - 60) == 0
     assert store.purge(time.time() + 60) == 1
     assert store.get(A) is None
-    assert store.kept("n", "s") is None
+    assert store.load_snapshot("n", "s") is None
     assert store.get(B) is not None
 
 
@@ -178,7 +178,7 @@ def test_a_killed_process_leaves_no_lease_behind(tmp_path: Path) -> None:
     assert store.claim(A, "me").owner == "me"
     store.beat("alive", 60)
     fence = store.create(write(B, owner="alive"))
-    with pytest.raises(Held):
+    with pytest.raises(OwnedByOther):
         store.claim(B, "me")
     assert store.claim(B, "alive", fence).fence == fence
     store.close()

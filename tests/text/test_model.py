@@ -55,7 +55,7 @@ def test_every_character_has_a_score_and_their_mean_is_the_score(learned):
 def test_a_long_text_is_scored_in_parts(learned, monkeypatch):
     model, _ = learned
     whole = model.score_characters(RHYME * 2)
-    monkeypatch.setattr("statewise.text.model._PART", 7)
+    monkeypatch.setattr("statewise.text.scoring._PART", 7)
     np.testing.assert_allclose(model.score_characters(RHYME * 2), whole, rtol=1e-3, atol=1e-4)
 
 

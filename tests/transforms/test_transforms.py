@@ -80,6 +80,49 @@ def test_standardize_takes_what_numpy_and_torch_measure():
     assert sw.Standardize(1, 2) == sw.Standardize(1.0, 2.0)
 
 
+def test_standardize_learns_from_a_history():
+    history = np.array([[1.0, 5.0], [3.0, 5.0], [8.0, 5.0]])
+    fitted = sw.Standardize().fit(history)
+    np.testing.assert_allclose(fitted.mean, [4.0, 5.0], rtol=1e-12)
+    np.testing.assert_allclose(fitted.scale, [np.sqrt(26 / 3), 1.0], rtol=1e-12)
+    assert sw.Standardize().fit(1e6 + 1e-9 * history).scale == (1.0, 1.0), "rounding alone"
+    assert sw.Standardize().fit(1e6 + 1e-3 * history).scale[0] == pytest.approx(1e-3 * 2.94392)
+    for alone in (sw.Difference(3), sw.Lags((2,)), sw.RunningScale()):
+        assert alone.fit(history) is alone
+
+
+def test_how_long_transforms_warm_up():
+    assert sw.Difference(3).warmup == 3
+    assert sw.Standardize().warmup == 0
+    assert sw.Transform().warmup == 0
+
+
+@pytest.mark.parametrize("lags", [(), (0,), (1, -1), (1.5,), ("a",), 0])
+def test_lags_are_counts(lags):
+    with pytest.raises(sw.ArchitectureError, match="lags must be whole numbers of at least 1"):
+        sw.Lags(lags)
+
+
+@pytest.mark.parametrize("memory", [1, 0.5, -3.0, float("nan")])
+def test_a_memory_is_longer_than_a_step(memory):
+    with pytest.raises(sw.ArchitectureError, match="memory must be more than one step"):
+        sw.RunningScale(memory)
+    assert sw.RunningScale(1.001).memory == 1.001
+
+
+@pytest.mark.parametrize("scale", [0, -1.0, (1.0, 0.0), float("nan")])
+def test_scales_are_above_zero(scale):
+    with pytest.raises(sw.ArchitectureError, match="scale must be above zero"):
+        sw.Standardize(0.0, scale)
+
+
+def test_a_scale_for_each_feature():
+    with pytest.raises(sw.ArchitectureError, match="mean has 2 values for 3 features"):
+        sw.Architecture(sw.Vector(3), [sw.Standardize((1.0, 2.0), 1.0)])
+    with pytest.raises(sw.ArchitectureError, match="scale has 3 values for 2 features"):
+        sw.Architecture(sw.Vector(2), [sw.Standardize(1.0, (1.0, 2.0, 3.0))])
+
+
 def test_a_row_may_have_a_scale_of_its_own():
     arch = sw.Architecture(sw.Vector(1), [sw.Standardize()])
     model = sw.nn.Model(arch)

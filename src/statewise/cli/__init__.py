@@ -11,6 +11,8 @@ from typing import Any
 from statewise.errors import StatewiseError, StatewiseWarning
 from statewise.progress import Progress
 
+INTERRUPTED = 130  # the exit status
+
 
 def main() -> None:
     """Run a command. An error, of statewise or of usage, is one line and exit status 2."""
@@ -28,13 +30,15 @@ def main() -> None:
         status = app.main(prog_name="statewise", standalone_mode=False)
     except (KeyboardInterrupt, Abort):
         print("interrupted", file=sys.stderr)
-        raise SystemExit(130) from None
+        raise SystemExit(INTERRUPTED) from None
     except StatewiseError as error:
         _fail(name_options(str(error), options))
     except Exception as error:
         if not hasattr(error, "format_message"):  # Typer's errors of usage have it
             raise
         _fail(error.format_message())
+    if status == INTERRUPTED:  # Typer returns it for Ctrl-C
+        print("interrupted", file=sys.stderr)
     raise SystemExit(status if isinstance(status, int) else 0)
 
 

@@ -17,7 +17,7 @@ from statewise.inspect import Card, explain_units, horizon, record
 from statewise.inspect.page import build_payload, render_page
 from statewise.inspect.page.payload import LARGEST
 from statewise.inspect.recording import matching, shapes
-from statewise.inspect.subject import memory, runner, suggestion
+from statewise.inspect.subject import find_memory, get_model, suggest
 from statewise.inspect.threads import limit_threads
 from statewise.inspect.unit_groups import Shapes, find_companions
 from statewise.progress import Progress
@@ -120,7 +120,7 @@ def _parse_unit(text: str, names: list[str], known: Shapes) -> tuple[str, int]:
     """``0.c.17`` as a name and a unit."""
     name, _, number = text.rpartition(".")
     if name not in names or not number.isdigit():
-        hint = suggestion(name, names) or "."
+        hint = suggest(name, names) or "."
         raise InputError(
             f"--unit must be a value and a unit of it, such as {names[0]}.0, got {text!r}{hint} "
             f"The page has {', '.join(names)}"
@@ -148,7 +148,7 @@ def _make_cards(
 
     Units whose label the model also relies on come first.
     """
-    model = runner(window.model)
+    model = get_model(window.model)
     found = [_find_memory(name, known, model) for name in known]
     memories = list(dict.fromkeys(name for name in found if name is not None))
     if options.cards < 1 or not memories or window.steps < 2:
@@ -208,12 +208,12 @@ def _measure_horizon(
     window: Window, unit: tuple[str, int] | None, known: Shapes, unknown: str, notes: list[str]
 ) -> Any:
     """The memory horizon of the units that are shown first, or None and a note that says why."""
-    model = runner(window.model)
+    model = get_model(window.model)
     try:
         name = None if unit is None else _find_memory(unit[0], known, model)
         if name is None:
             layer = None if unit is None else unit[0].partition(".")[0]
-            name = memory([one for one in known if layer in (None, one.partition(".")[0])])
+            name = find_memory([one for one in known if layer in (None, one.partition(".")[0])])
         width = known[name][0]
         units = np.unique(np.linspace(0, width - 1, min(width, NUDGED)).round().astype(int))
         return horizon(

@@ -13,7 +13,7 @@ from statewise.architecture import Tokens
 from statewise.errors import DataError, FileError, InputError
 from statewise.extras import require
 from statewise.inspect.recording import executor_of
-from statewise.inspect.subject import suggestion
+from statewise.inspect.subject import suggest
 from statewise.loading import find_model_file, load_statewise
 from statewise.state import State
 from statewise.weights import KIND
@@ -239,7 +239,7 @@ def _read_one_series(
     ids = {str(one.id): one for one in panel.series}
     name = next(iter(ids)) if options.series is None else options.series
     if name not in ids:
-        hint = suggestion(name, ids) or "."
+        hint = suggest(name, ids) or "."
         some = ", ".join(list(ids)[:10]) + (", ..." if len(ids) > 10 else "")
         raise DataError(f"there is no series {name!r}{hint} The file has {some}")
     chosen = ids[name]

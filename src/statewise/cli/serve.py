@@ -19,7 +19,7 @@ from statewise.errors import FileError, InputError
 from statewise.extras import require
 
 if TYPE_CHECKING:
-    from statewise.serve.models import Served
+    from statewise.serve.models import ServedModel
 
 
 def serve(
@@ -200,9 +200,9 @@ def _check_above_zero(options: Mapping[str, float | None]) -> None:
             raise InputError(f"{name} must be a number of seconds above 0, got {value:g}")
 
 
-def _read_model(text: str, capacity: int) -> Served:
+def _read_model(text: str, capacity: int) -> ServedModel:
     """Read the model that an argument names: ``PATH`` or ``NAME=PATH``."""
-    from statewise.serve.models import Served
+    from statewise.serve.models import ServedModel
 
     name, _, path = text.rpartition("=")
     if name and not re.fullmatch(r"[A-Za-z0-9_.-]{1,128}", name):
@@ -212,7 +212,7 @@ def _read_model(text: str, capacity: int) -> Served:
         raise FileError(
             f"there is no model {path}; name a model file or the folder of a forecaster"
         )
-    return Served.read(
+    return ServedModel.read(
         name or (where.resolve().name if where.is_dir() else where.stem), where, capacity
     )
 

@@ -70,10 +70,10 @@ def draw_forecast(
         width = _SERIES_WIDTH / columns
         style_axes(axes, shorten(alone, int(10 * width)))
         label_times(axes, curves.times, width - 0.7)
-        if columns > 1:
-            axes.tick_params(labelsize=8)
-            axes.xaxis.get_offset_text().set_fontsize(8)
-        else:
+        size = 8 if columns > 1 else 9
+        axes.tick_params(labelsize=size)
+        axes.xaxis.get_offset_text().set_fontsize(size)
+        if columns == 1:
             axes.set_ylabel(comparison.columns.target, color=INK, parse_math=False)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(
@@ -87,6 +87,7 @@ def draw_forecast(
     axes = figure.add_subplot(beside)
     _draw_policies(axes, comparison, errors, metric)
     style_axes(axes, "Ways to handle the state")
+    axes.tick_params(labelsize=9)
     write_figure(figure, path)
 
 

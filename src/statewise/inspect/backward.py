@@ -12,9 +12,9 @@ import numpy as np
 from statewise.arrays import to_numpy
 from statewise.errors import InputError, MissingExtraError
 from statewise.inspect.editing import edit
-from statewise.inspect.losses import Loss, loss_of
+from statewise.inspect.losses import Loss, require_next_loss
 from statewise.inspect.recording import matching, shapes
-from statewise.inspect.subject import read, runner
+from statewise.inspect.subject import get_model, read_inputs
 from statewise.origin import RecordedOrigin
 from statewise.state import State
 from statewise.types import Array
@@ -22,12 +22,12 @@ from statewise.types import Array
 
 @dataclass(frozen=True)
 class Gradients:
-    """What `gradients` found.
+    """The gradients of a loss, as `gradients` returns them.
 
     Attributes:
         loss: the loss that was differentiated.
-        values: name -> dL/dvalue at every step, (B, T, units); zero before a reset, where no
-            gradient goes, and after the steps that the loss is taken at.
+        values: name -> dL/dvalue at every step, (B, T, units); zero before a reset, which no
+            gradient crosses, and after the last step that counts in the loss.
     """
 
     loss: float
@@ -51,13 +51,13 @@ class Gradients:
         axes: Any = None,
         label: str | None = None,
     ) -> Any:
-        """The norms of a row through time: a still by matplotlib.
+        """Draw the norms of a row through time, by matplotlib.
 
         Arguments:
             names: which values; all where not given.
             row: which row.
-            path: also written there, as PNG, SVG or PDF by its ending.
-            axes: matplotlib's, to draw several into one picture.
+            path: where to write it too, as PNG, SVG or PDF by its ending.
+            axes: of matplotlib, to draw several into one picture.
             label: put before the name of each curve.
 
         Returns:
@@ -69,7 +69,8 @@ class Gradients:
         """
         from statewise.inspect.curves import plot_gradients
 
-        return plot_gradients(self, names, row=row, path=path, axes=axes, label=label)
+        norms = {name: self.norms(name) for name in (self.values if names is None else names)}
+        return plot_gradients(norms, row=row, path=path, axes=axes, label=label)
 
 
 def gradients(
@@ -84,23 +85,23 @@ def gradients(
     lengths: Array | None = None,
     unknown: str = "error",
 ) -> Gradients:
-    """dL/dh_t, dL/dc_t and the like: what a small change of a value at step t does to the loss.
+    """dL/dh_t, dL/dc_t and the like: how the loss depends on a value at step t.
 
-    A change at t counts with all that follows from it: that of c also by way of h. Computed in
-    float64 by the cells' own equations, which takes torch.
+    Gradients are total: that of c includes what c does by way of h. They are computed in float64 by
+    the cells' own equations, which needs torch.
 
     Arguments:
         model: of `statewise.nn`, of `statewise.load`, or a model of text.
         x: as for `record`.
         names: patterns, as for `record`; every field of the state where not given.
-        at: at which steps the loss is taken, of those it is known at; the last one where not given,
-            so that the way back can be seen. ``slice(None)`` takes all.
-        loss: of inputs and outputs, gives the loss at each step, (B, up to T); how badly the next
-            input is foretold where not given.
+        at: the steps whose losses are summed; the last one where not given, which shows how far
+            back it reaches. ``slice(None)`` takes all.
+        loss: a function of inputs and outputs that gives the loss at each step, (B, up to T); that
+            of predicting the next input where not given.
         state, reset, lengths, unknown: as for `record`.
 
     Raises:
-        InputError: unknown names, values that cannot be reached, or a model without a clear loss.
+        InputError: unknown names, values that cannot be edited, or a model without a loss.
         MissingExtraError: torch is not installed.
 
     Example::
@@ -108,42 +109,42 @@ def gradients(
         found = inspect.gradients(model, x, names=["0.h", "0.c"])
         found.norms("0.c")        # (B, T): vanishing to the left, or exploding, or neither
     """
-    architecture = runner(model).architecture
-    counted = loss or loss_of(architecture)
+    architecture = get_model(model).architecture
+    counted = loss or require_next_loss(architecture)
     known = shapes(model)
     fields = [name for name, field in architecture.fields.items() if field.kind != "integer"]
-    chosen = matching(known, names or [name for name in fields if name in known])
-    same = twin(model)
-    inputs = doubled(read(model, x, unknown)[0])
-    met: dict[str, list[Any]] = {name: [] for name in chosen}
-    with edit(same, {name: _keeper(met[name]) for name in chosen}):
-        y, _ = same(inputs, doubled_state(state, model), reset=reset, lengths=lengths)
+    listed = matching(known, names or [name for name in fields if name in known])
+    reference = float64_reference(model)
+    inputs = as_float64(read_inputs(model, x, unknown)[0])
+    recorded: dict[str, list[Any]] = {name: [] for name in listed}
+    with edit(reference, {name: _record_into(recorded[name]) for name in listed}):
+        y, _ = reference(inputs, state_as_float64(state, model), reset=reset, lengths=lengths)
         each = counted(inputs, y)
         if not each[:, at].numel() > 0:
             raise InputError(
-                f"the loss is known at {each.shape[1]} of {inputs.shape[1]} steps, which at={at!r} "
-                "does not meet"
+                f"the loss is known at {each.shape[1]} of {inputs.shape[1]} steps, and at={at!r} "
+                "is none of these"
             )
         total = each[:, at].sum()
         total.backward()
     return Gradients(
-        float(total.detach()), {name: _stacked(values) for name, values in met.items()}
+        float(total.detach()), {name: _stack_gradients(values) for name, values in recorded.items()}
     )
 
 
-def _keeper(met: list[Any]) -> Callable[[Any], Any]:
-    """An edit that changes nothing and keeps every value for its gradient."""
+def _record_into(recorded: list[Any]) -> Callable[[Any], Any]:
+    """An edit that changes nothing and records every value, whose gradient is kept."""
 
-    def keep(value: Any) -> Any:
+    def record(value: Any) -> Any:
         value = value if value.requires_grad else value.detach().requires_grad_()
         value.retain_grad()
-        met.append(value)
+        recorded.append(value)
         return value
 
-    return keep
+    return record
 
 
-def _stacked(values: list[Any]) -> np.ndarray:
+def _stack_gradients(values: list[Any]) -> np.ndarray:
     import torch
 
     zero = torch.zeros_like
@@ -151,36 +152,36 @@ def _stacked(values: list[Any]) -> np.ndarray:
     return np.asarray(torch.stack(grads, dim=1).numpy())
 
 
-def twin(model: Any) -> Any:
-    """The same model in torch and float64, run by the cells' own equations."""
+def float64_reference(model: Any) -> Any:
+    """The same model in torch and float64, which runs the cells' own equations."""
     try:
         import torch
 
         from statewise import nn
     except ImportError:
         raise MissingExtraError("torch", "train", "derivatives") from None
-    inner = runner(model)
+    inner = get_model(model)
     weights = {name: to_numpy(value) for name, value in inner.weights().items()}
     return nn.Model(
         inner.architecture, weights=weights, executor="reference", dtype=torch.float64
     ).eval()
 
 
-def doubled(x: Any) -> Any:
-    """Inputs as a torch tensor, those that are no integers in float64."""
+def as_float64(x: Any) -> Any:
+    """Inputs as a torch tensor: numbers in float64, tokens as they are."""
     import torch
 
     tensor = torch.as_tensor(np.asarray(to_numpy(x)))
     return tensor.double() if tensor.is_floating_point() else tensor
 
 
-def doubled_state(state: State | None, model: Any) -> State | None:
-    """A state of a model for its twin, in float64: the twin's weights are the same, which their
-    fingerprint does not tell.
+def state_as_float64(state: State | None, model: Any) -> State | None:
+    """A state of a model for its float64 reference. The fingerprints of their weights differ, so
+    the state no longer names its own.
     """
     if state is None:
         return None
     wide, origin = state.numpy().to("float64"), state.origin
-    if origin is not None and origin.weights() == runner(model).fingerprint():
+    if origin is not None and origin.weights() == get_model(model).fingerprint():
         origin = RecordedOrigin(origin.architecture, None)
     return State(dict(wide), wide.position, origin=origin)

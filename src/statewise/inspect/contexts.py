@@ -1,4 +1,4 @@
-"""`Context`: a step with what stands around it, and the steps worth showing"""
+"""`Context`: a step with the inputs around it, and the steps with the highest values"""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 from statewise.inspect.trace import Trace
 
 BEFORE, AFTER = 40, 20
-"""Characters shown on both sides; a quarter as many numbers."""
+"""Characters shown before and after a step; of numbers, a quarter as many."""
 APART = 10
-"""Steps between two contexts at least, so that they show different places."""
+"""The least number of steps between two contexts, so that they show different places."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """A step with what stands around it.
+    """A step with the inputs around it.
 
     Attributes:
         step, value: where, and what was measured there.
-        before, at, after: the text (or the numbers) up to the step, of it and behind it.
+        before, at, after: the text (or the numbers) before the step, at it and after it.
     """
 
     step: int
@@ -35,10 +35,10 @@ class Context:
 
 
 class Passage:
-    """What was read, to show parts of: a text, or numbers with spaces between.
+    """The inputs of a row, of which contexts are parts: a text, or numbers separated by spaces.
 
     Arguments:
-        trace, row: whose inputs, and labels if they are a text.
+        trace, row: whose inputs; their labels where they are a text.
     """
 
     def __init__(self, trace: Trace, row: int = 0) -> None:
@@ -49,18 +49,16 @@ class Passage:
             self._starts = np.cumsum([0, *(len(str(part)) for part in labels)])
         else:
             self._text = None
-            self._parts = [_shown(value) for value in inputs]
+            self._parts = [_format_number(value) for value in inputs]
 
-    def around(self, step: int, value: float) -> Context:
-        """A step with what stands around it."""
+    def get_context(self, step: int, value: float) -> Context:
+        """A step with the inputs around it."""
         if self._text is None:
             before = self._parts[max(0, step - BEFORE // 4) : step]
             after = self._parts[step + 1 : step + 1 + AFTER // 4]
             return Context(step, float(value), " ".join(before), self._parts[step], " ".join(after))
         start = int(self._starts[step])
-        end = max(
-            int(self._starts[step + 1]), start + 1
-        )  # of a character whose first bytes these are
+        end = max(int(self._starts[step + 1]), start + 1)  # a first byte shows its character
         text = self._text
         return Context(
             step,
@@ -70,20 +68,20 @@ class Passage:
             text[end : end + AFTER],
         )
 
-    def highest(self, values: np.ndarray, count: int, above: float = -np.inf) -> list[Context]:
-        """The steps with the highest values (T,), apart from each other, highest first."""
+    def find_highest(self, values: np.ndarray, count: int, above: float = -np.inf) -> list[Context]:
+        """The steps with the highest values (T,), highest first, each away from the others."""
         found: list[Context] = []
         for step in np.argsort(-values, kind="stable").tolist():
             if len(found) == count or not values[step] > above:
                 break
             if all(abs(step - other.step) >= APART for other in found):
-                found.append(self.around(step, values[step]))
+                found.append(self.get_context(step, values[step]))
         return found
 
-    def lowest(self, values: np.ndarray, count: int) -> list[Context]:
-        """The same of the lowest values."""
-        return [self.around(one.step, -one.value) for one in self.highest(-values, count)]
+    def find_lowest(self, values: np.ndarray, count: int) -> list[Context]:
+        """The steps with the lowest values (T,), lowest first, each away from the others."""
+        return [self.get_context(one.step, -one.value) for one in self.find_highest(-values, count)]
 
 
-def _shown(value: np.ndarray) -> str:
+def _format_number(value: np.ndarray) -> str:
     return ",".join(f"{number:.4g}" for number in np.ravel(value).tolist())

@@ -12,7 +12,7 @@ from statewise.cell import Cell
 from statewise.cells.residual import Wrapper
 from statewise.errors import InputError
 from statewise.inspect.recording import shapes
-from statewise.inspect.subject import runner, suggestion
+from statewise.inspect.subject import get_model, suggest
 from statewise.model import current_join
 from statewise.program import Executor
 from statewise.stepping import run_step
@@ -59,13 +59,13 @@ def edit(
         with inspect.edit(model, {"0.f": lambda f: f * 0 + 1}, at=range(10, 20)):
             y, state = model(x)
     """
-    model = runner(model)
+    model = get_model(model)
     widths = {name: shape[-1] for name, (shape, _) in shapes(model).items()}
     chosen = None if units is None else sorted({int(unit) for unit in units})
     by_layer: dict[int, dict[str, Change]] = {}
     for name, change in changes.items():
         if name not in widths:
-            hint = suggestion(name, widths)
+            hint = suggest(name, widths)
             raise InputError(
                 f"nothing in this model is called {name!r}{hint} It has {', '.join(widths)}"
             )

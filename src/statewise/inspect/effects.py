@@ -1,4 +1,4 @@
-"""What holding a unit at one value does to the loss: how much, and where"""
+"""What holding a unit at one value does to the loss: how much it changes, and where it rises"""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from statewise.inspect.chance import CLEAR, DRAWS, corrected_chance, permute_blo
 from statewise.inspect.contexts import Context
 from statewise.inspect.editing import edit
 from statewise.inspect.losses import Loss
-from statewise.inspect.subject import no_gradients
+from statewise.inspect.subject import without_gradients
 from statewise.state import State
 from statewise.types import array_namespace
 
@@ -22,14 +22,14 @@ Hold = tuple[int, float]
 """A unit, and the value it is held at."""
 
 _ROWS = 128
-"""Rows side by side: more gain nothing."""
+"""Rows of a batch; more would not be faster."""
 _NUMBERS = 2**24
-"""Outputs held at a time; long inputs are run stretch by stretch."""
+"""Outputs computed at a time; long inputs are run stretch by stretch."""
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What happens to the loss when a unit is held at one value throughout.
+    """How the loss changes when a unit is held at one value at every step.
 
     Attributes:
         kind: ``"ablated"`` (to its mean, or zero), ``"clamped high"`` or ``"clamped low"``.
@@ -78,7 +78,7 @@ def measure_changes(
         several = array_namespace(x).concat([x] * rows, axis=0)
         start = None if state is None else state.rows([0] * rows)
         stretches = []
-        with edit(model, {name: _hold_units(part)}), no_gradients(x):
+        with edit(model, {name: _hold_units(part)}), without_gradients(x):
             for share, losses in _run_stretches(model, several, start, loss):
                 stretches.append(losses)
                 if report is not None:

@@ -15,11 +15,11 @@ from statewise.inspect.chance import CLEAR
 from statewise.inspect.contexts import Passage
 from statewise.inspect.editing import edit
 from statewise.inspect.effects import Effect, Kind, find_rises, measure_changes
-from statewise.inspect.label_series import finite
-from statewise.inspect.labels import follow, own_labels, places, ready_labels
-from statewise.inspect.losses import next_loss
+from statewise.inspect.label_series import check_finite
+from statewise.inspect.labels import check_labels, compute_labels, correlate_labels, locate_labels
+from statewise.inspect.losses import get_next_loss
 from statewise.inspect.recording import record, shapes
-from statewise.inspect.subject import chosen, memory, read, runner
+from statewise.inspect.subject import check_names, find_memory, get_model, read_inputs
 from statewise.inspect.threads import limit_threads
 from statewise.inspect.trace import Trace
 from statewise.progress import Progress
@@ -67,12 +67,13 @@ def explain_unit(
         seed: of the orders in which labels are taken to see what chance does.
 
     Returns:
-        the card. It has no effects where the model does not predict its own next input, or where
-        the value cannot be changed from outside.
+        the card. It has no effects where the model does not predict its own next input, or of a
+        layer that reads in both directions.
 
     Raises:
         DataError: an empty text, characters that the vocabulary lacks, NaN in a series.
-        InputError: unknown names or units, more than one sequence, or labels that do not fit.
+        InputError: unknown names or units, more than one sequence, labels that do not fit, or
+            effects of a value that the cell does not pass through `capture`.
 
     Example::
 
@@ -131,20 +132,20 @@ def explain_units(
         every = trace[name][0].astype(np.float64)
         listed = _list_units(units, name, every.shape[1])
         values = every[:, listed]  # (T, units)
-        known = {**ready_labels(trace), **own_labels(labels, trace.steps)}
+        known = {**compute_labels(trace), **check_labels(labels, trace.steps)}
         passage = Passage(trace)
         mean = values.mean(axis=0)
         low, high = (_quantile(values, share) for share in (0.01, 0.99))
         followed = _find_followed(values, known, seed)
-        loss = next_loss(runner(model).architecture)
+        loss = get_next_loss(get_model(model).architecture)
         measure, found = None, [list[Effect]() for _ in listed]
-        if effects and loss is not None and listed and _is_editable(model, name):
+        if effects and loss is not None and listed and _can_hold(model, name):
             measure, targets = loss[0], (mean if ablate == "mean" else 0 * mean, high, low)
             holds = [(unit, to[k]) for k, unit in enumerate(listed) for to in targets]
-            x = read(model, trace.inputs)[0]
+            x = read_inputs(model, trace.inputs)[0]
             progress.total = len(holds)
             changed = measure_changes(
-                runner(model), x, name, holds, loss[1], state, progress.update
+                get_model(model), x, name, holds, loss[1], state, progress.update
             ).reshape(len(listed), len(targets), -1)
             found = _describe_effects(targets, changed, known, passage, contexts, seed)
     return [
@@ -157,8 +158,8 @@ def explain_units(
             followed[k],
             found[k],
             measure,
-            passage.highest(values[:, k], contexts),
-            passage.lowest(values[:, k], contexts),
+            passage.find_highest(values[:, k], contexts),
+            passage.find_lowest(values[:, k], contexts),
         )
         for k, unit in enumerate(listed)
     ]
@@ -169,17 +170,17 @@ def _record_value(
 ) -> Trace:
     """Run the model on one sequence and record one value."""
     known = shapes(model)
-    name = memory(known) if name is None else name
-    chosen([name], known, "value")
+    name = find_memory(known) if name is None else name
+    check_names([name], known, "value")
     if len(known[name][0]) != 1:
         raise InputError(f"{name!r} has no units: it is of shape {known[name][0]} at each step")
-    x, _ = read(model, data, unknown)
+    x, _ = read_inputs(model, data, unknown)
     if x.shape[0] != 1:
         raise InputError(f"a card is made of one sequence, got {x.shape[0]}; give one: x[:1]")
     if x.shape[1] < 2:
         raise DataError(f"a card takes at least 2 steps, got {x.shape[1]}")
-    if isinstance(runner(model).architecture.inputs, Vector):
-        finite(np.asarray(to_numpy(x))[0])
+    if isinstance(get_model(model).architecture.inputs, Vector):
+        check_finite(np.asarray(to_numpy(x))[0])
     return record(model, data, state, name, unknown=unknown)
 
 
@@ -206,7 +207,7 @@ def _find_followed(
     if not labels:
         return [[] for _ in values.T]
     names = list(labels)
-    scores, controls, chances = follow(values, list(labels.values()), seed=seed)
+    scores, controls, chances = correlate_labels(values, list(labels.values()), seed=seed)
     order = np.argsort(controls - np.abs(scores), axis=1, kind="stable")
     return [
         [
@@ -223,12 +224,19 @@ def _find_followed(
     ]
 
 
-def _is_editable(model: Any, name: str) -> bool:
+def _can_hold(model: Any, name: str) -> bool:
+    """Whether a value can be held: not in a layer that reads in both directions.
+
+    Raises:
+        InputError: a cell whose step does not pass the value through `capture`.
+    """
+    if not get_model(model).architecture.layers[int(name.partition(".")[0])].causal:
+        return False
     try:
         with edit(model, {name: lambda value: value}):
             return True
-    except InputError:
-        return False
+    except InputError as error:
+        raise InputError(f"{error}. For a card without effects pass effects=False") from None
 
 
 def _describe_effects(
@@ -246,7 +254,7 @@ def _describe_effects(
         changed: of the loss at each step but the last, (units, kinds, T - 1).
         labels, passage, contexts, seed: see `explain_unit`.
     """
-    on = places({name: label[:-1] for name, label in labels.items()}, off=True)
+    on = locate_labels({name: label[:-1] for name, label in labels.items()}, off=True)
     return [
         [
             Effect(
@@ -255,7 +263,7 @@ def _describe_effects(
                 float(change.mean()),
                 most,
                 # the loss at a step is that of predicting the next one's input
-                passage.highest(np.append(0.0, change), contexts, above=0.0),
+                passage.find_highest(np.append(0.0, change), contexts, above=0.0),
             )
             for kind, to, change, most in zip(KINDS, targets, changed[unit], named, strict=True)
         ]

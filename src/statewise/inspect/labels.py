@@ -7,44 +7,45 @@ from typing import Any
 
 import numpy as np
 
+from statewise.arrays import to_numpy
 from statewise.errors import InputError
 from statewise.inspect.chance import DRAWS, corrected_chance, permute_blocks
 from statewise.inspect.label_series import SERIES, series_labels
 from statewise.inspect.label_text import TEXT, text_labels
-from statewise.inspect.subject import chosen
+from statewise.inspect.subject import check_names
 from statewise.inspect.trace import Trace
 
 
-def ready_labels(trace: Trace, row: int = 0) -> dict[str, np.ndarray]:
+def compute_labels(trace: Trace, row: int = 0) -> dict[str, np.ndarray]:
     """The ready-made labels of a row of a trace, name -> (T,).
 
     Those of `text_labels` where the steps are labelled by parts of a text, those of `series_labels`
-    where the inputs are numbers, none where they are tokens of which nothing is known. A character
+    where the inputs are numbers, and none where the inputs are tokens without a text. A character
     of several bytes is read with its last byte, and its labels begin there.
     """
-    return _labels(trace, row, None)
+    return _select_labels(trace, row, None)
 
 
-def label_of(trace: Trace, label: str, row: int = 0) -> np.ndarray:
+def compute_label(trace: Trace, label: str, row: int = 0) -> np.ndarray:
     """One ready-made label of a row of a trace, (T,).
 
     Raises:
         InputError: there is no such label, or the trace has no ready-made ones.
     """
     base = label.partition(" of feature ")[0]
-    chosen([base], SERIES if _numbers(trace) else TEXT, "ready-made label")
-    found = _labels(trace, row, [base])
-    if not found and not _numbers(trace):
+    check_names([base], SERIES if _reads_numbers(trace) else TEXT, "ready-made label")
+    found = _select_labels(trace, row, [base])
+    if not found and not _reads_numbers(trace):
         raise InputError(
-            f"nothing is known of the steps of this trace that would tell {label!r}; write "
+            f"{label!r} is computed from a text, and the steps of this trace have none; write "
             "trace.align(text) first, or give the label as an array (T,)"
         )
-    chosen([label], found or _labels(trace, row, None), "label of this series")
+    check_names([label], found or _select_labels(trace, row, None), "label of this series")
     return found[label]
 
 
-def _labels(trace: Trace, row: int, names: list[str] | None) -> dict[str, np.ndarray]:
-    if _numbers(trace):
+def _select_labels(trace: Trace, row: int, names: list[str] | None) -> dict[str, np.ndarray]:
+    if _reads_numbers(trace):
         valid = trace.steps if trace.mask is None else int(trace.mask[row].sum())
         found = series_labels(trace.inputs[row, :valid], names=names)
         return {name: np.pad(label, (0, trace.steps - valid)) for name, label in found.items()}
@@ -55,35 +56,63 @@ def _labels(trace: Trace, row: int, names: list[str] | None) -> dict[str, np.nda
     return {name: np.append(label, 0.0)[last] for name, label in found.items()}
 
 
-def _numbers(trace: Trace) -> bool:
+def _reads_numbers(trace: Trace) -> bool:
     return trace.inputs.dtype.kind == "f"
 
 
-def own_labels(labels: Mapping[str, Any] | None, steps: int) -> dict[str, np.ndarray]:
+def check_labels(labels: Mapping[str, Any] | None, steps: int) -> dict[str, np.ndarray]:
     """A user's own labels, checked: name -> (T,) float64."""
     if labels is not None and not isinstance(labels, Mapping):
-        raise InputError(f"labels are name -> ({steps},) numbers, got {type(labels).__name__}")
-    found = {}
+        raise InputError(
+            f"labels are a dict of name -> ({steps},) numbers, got {type(labels).__name__}; write "
+            'labels={"my label": values}'
+        )
+    checked = {}
     for name, given in (labels or {}).items():
-        label = np.asarray(given)
-        if label.shape != (steps,) or label.dtype.kind not in "biuf":
+        label = as_label(given, steps, f"label {name!r}")
+        if label.dtype.kind == "U":
             raise InputError(
-                f"label {name!r} must hold a number for each of {steps} steps, got "
-                f"{label.shape} {label.dtype}"
+                f"label {name!r} holds words; give a label of numbers for each: label == 'word'"
             )
-        found[name] = label.astype(np.float64)
-        if not np.isfinite(found[name]).all():
-            raise InputError(f"label {name!r} holds NaN or infinity")
-    return found
+        checked[str(name)] = label.astype(np.float64)
+    return checked
 
 
-def places(labels: Mapping[str, np.ndarray], off: bool = False) -> dict[str, np.ndarray]:
-    """Where each label is on, (T,) bool: of one that is a number, its highest quarter. Without
-    those that are nowhere on or everywhere.
+def as_label(given: Any, steps: int, what: str) -> np.ndarray:
+    """A label in NumPy, (T,): numbers, bools or words.
+
+    Arguments:
+        given: an array, tensor, list or column.
+        steps: T.
+        what: what a message calls it.
+
+    Raises:
+        InputError: another shape, other types, or NaN.
+    """
+    try:
+        label = np.asarray(to_numpy(given))
+    except (TypeError, ValueError):
+        label = np.asarray(None)
+    if label.dtype.kind == "O" and label.ndim and all(isinstance(one, str) for one in label.flat):
+        label = label.astype(str)
+    if label.shape != (steps,) or label.dtype.kind not in "biufU":
+        came = f"{label.shape} {label.dtype}" if label.ndim else type(given).__name__
+        raise InputError(
+            f"{what} must hold a number or a word for each of {steps} steps, ({steps},), got {came}"
+        )
+    if label.dtype.kind == "f" and not np.isfinite(label).all():
+        count = int((~np.isfinite(label)).sum())
+        raise InputError(f"{what} is NaN or infinite at {count} of {steps} steps")
+    return label
+
+
+def locate_labels(labels: Mapping[str, np.ndarray], off: bool = False) -> dict[str, np.ndarray]:
+    """The steps at which each label is on, (T,) bool; of a label of more than two numbers, its
+    highest quarter. Labels that are on at no step, or at every step, are left out.
 
     Arguments:
         labels: name -> (T,).
-        off: tell where those that are no numbers are off, too, as ``"not ..."``.
+        off: add where labels of two values are off, as ``"not ..."``.
     """
     found = {}
     for name, label in labels.items():
@@ -97,17 +126,18 @@ def places(labels: Mapping[str, np.ndarray], off: bool = False) -> dict[str, np.
     return {name: on for name, on in found.items() if not on.all()}
 
 
-def follow(
+def correlate_labels(
     values: np.ndarray, labels: Sequence[np.ndarray], draws: int = DRAWS, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """How closely values (T, units) follow labels: the correlation, its control, and the chance,
     (units, labels) each.
 
-    The control is the mean absolute correlation with the same label in other orders of its blocks:
-    what a label as common, and as slow to change, reaches without any meaning. The chance is that
-    of such labels to reach as much anywhere. 0, 0 and 1 where either is constant.
+    The control is the mean absolute correlation with the same label with blocks of its steps in
+    other orders: what a label as frequent and as slow reaches without a relation to the values.
+    The chance is the probability that any of the labels reaches as much in such an order. They are
+    0, 0 and 1 where the values or the label are constant.
     """
-    of_values, of_labels = (_standard(each) for each in (values, np.stack(labels, axis=1)))
+    of_values, of_labels = (_standardize(each) for each in (values, np.stack(labels, axis=1)))
     steps = len(values)
     found = of_values.T @ of_labels / steps
     orders = permute_blocks(steps, draws, seed)
@@ -115,14 +145,14 @@ def follow(
     return found, drawn.mean(axis=0), corrected_chance(np.abs(found), drawn)
 
 
-def _standard(values: np.ndarray) -> np.ndarray:
-    mean, deviation = scales(values)
+def _standardize(values: np.ndarray) -> np.ndarray:
+    mean, deviation = measure_scales(values)
     return np.asarray((values - mean) / deviation)
 
 
-def scales(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation of every column of (T, N), which scaled by them have neither; infinity for
-    a column that is constant but for rounding, which then is zero.
+def measure_scales(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of every column of (T, N). The deviation of a column that is constant but
+    for rounding is infinity, so that it is zero once scaled.
     """
     deviation = values.std(axis=0)
     still = deviation <= 1e-7 * np.abs(values).max(axis=0)

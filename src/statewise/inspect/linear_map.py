@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from statewise.extras import require
-from statewise.inspect.labels import scales
+from statewise.inspect.labels import measure_scales
 
 Measure: TypeAlias = Literal["accuracy", "R2"]
 
@@ -153,7 +153,7 @@ def _follow_path(
     strengths: Sequence[float],
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """For each strength, what is predicted at the steps held out, and the weights of all units."""
-    mean, deviation = scales(values[split.learned])
+    mean, deviation = measure_scales(values[split.learned])
     x, other = ((values[steps] - mean) / deviation for steps in (split.learned, split.out))
     y = label[split.learned]
     units = np.argsort(-_relevance(x, y, measure), kind="stable")[:count]

@@ -1,4 +1,4 @@
-"""The loss at every step: how badly the next input is foretold"""
+"""The loss at every step of a model that predicts its own next input"""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Loss: TypeAlias = Callable[[Any, Any], Any]
 """Inputs (B, T, ...) and outputs (B, T, O) -> the loss at each step, (B, up to T)."""
 
 
-def next_loss(architecture: Architecture) -> tuple[str, Loss] | None:
-    """A model's loss if it foretells its own next input: what it is measured in, and the loss at
+def get_next_loss(architecture: Architecture) -> tuple[str, Loss] | None:
+    """The loss of a model that predicts its own next input: its unit of measure, and the loss at
     every step but the last, (B, T - 1); None for any other model.
 
-    Works on torch tensors, under autograd, and on NumPy arrays.
+    The loss works on torch tensors, under autograd, and on NumPy arrays.
     """
     if architecture.outputs is None:
         return None
@@ -28,12 +28,16 @@ def next_loss(architecture: Architecture) -> tuple[str, Loss] | None:
     return ("squared error", _squared) if same else None
 
 
-def loss_of(architecture: Architecture) -> Loss:
-    """The same, or an error where there is none."""
-    found = next_loss(architecture)
+def require_next_loss(architecture: Architecture) -> Loss:
+    """The loss of `get_next_loss`.
+
+    Raises:
+        InputError: the model does not predict its own next input.
+    """
+    found = get_next_loss(architecture)
     if found is None:
         raise InputError(
-            "this model does not foretell its own next input, so there is no loss to take; give "
+            "this model does not predict its own next input, so it has no loss of its own; give "
             "loss=, a function of inputs and outputs that returns the loss at each step"
         )
     return found[1]

@@ -10,11 +10,12 @@ import numpy as np
 from statewise.cells import GRU, LSTM
 from statewise.errors import InputError
 from statewise.figures import INK, LINE, SOFT, count_columns, make_figure, style_axes, write_figure
-from statewise.inspect.subject import cell_of, innermost, memory, suggestion, telling
+from statewise.inspect.subject import find_memory, get_cell, pick_unit, suggest, unwrap_cell
 from statewise.inspect.unit_groups import find_companions, value_shapes
+from statewise.wording import format_count
 
 if TYPE_CHECKING:
-    from statewise.inspect.trace import Trace
+    from statewise.inspect.trace_values import TraceValues
 
 KINDS = ("heat", "gates", "text")
 _LOW, _HIGH = "#0b62c4", "#d1500f"
@@ -33,12 +34,12 @@ _BESIDE = 1.5
 """Inches of a figure beside its axes."""
 _COLUMN = 0.62
 """The width of a narrow character, as a share of its size."""
-_LETTERS = 100
-"""How many characters stand one by one below an axis of steps."""
+_SMALLEST = 5.0
+"""Points: characters below an axis that would have to be smaller are left out."""
 
 
 def plot_trace(
-    trace: Trace,
+    trace: TraceValues,
     kind: str = "heat",
     name: str | None = None,
     unit: int | None = None,
@@ -50,21 +51,21 @@ def plot_trace(
     """What `Trace.plot` draws."""
     if kind not in KINDS:
         raise InputError(
-            f"nothing is drawn as {kind!r}{suggestion(kind, KINDS)} There are {', '.join(KINDS)}"
+            f"nothing is drawn as {kind!r}{suggest(kind, KINDS)} There are {', '.join(KINDS)}"
         )
-    name = memory(trace) if name is None else name
+    name = find_memory(trace) if name is None else name
     start, stop = trace.extent(row, steps)
     values = trace[name][row, start:stop].reshape(stop - start, -1)  # (T, units)
     if kind == "heat":
         return write_figure(_draw_heat(trace, name, values, start), path)
-    unit = telling(values.T) if unit is None else unit
+    unit = pick_unit(values.T) if unit is None else unit
     trace.unit(name, unit, row)
     if kind == "text":
         return write_figure(_draw_text(trace, name, unit, values[:, unit], start), path)
     return write_figure(_draw_gates(trace, name, unit, row, (start, stop)), path)
 
 
-def _draw_heat(trace: Trace, name: str, values: np.ndarray, start: int) -> Any:
+def _draw_heat(trace: TraceValues, name: str, values: np.ndarray, start: int) -> Any:
     steps, units = values.shape
     size = min(16.0, max(6.0, steps / 12)), min(10.0, max(2.4, 1.2 + units / 12))
     figure = make_figure(*size, "inspect")
@@ -77,12 +78,12 @@ def _draw_heat(trace: Trace, name: str, values: np.ndarray, start: int) -> Any:
     bar.outline.set_visible(False)
     axes.set_ylabel("unit")
     axes.yaxis.get_major_locator().set_params(integer=True)
+    style_axes(axes, f"{name}: {format_count(units, 'unit')}, step by step")
     _label_steps(axes, trace, start, steps)
-    style_axes(axes, f"{name}: {units} units, step by step")
     return figure
 
 
-def _draw_gates(trace: Trace, name: str, unit: int, row: int, span: tuple[int, int]) -> Any:
+def _draw_gates(trace: TraceValues, name: str, unit: int, row: int, span: tuple[int, int]) -> Any:
     layer = name.partition(".")[0]
     start, stop = span
     known = find_companions(name, value_shapes(trace), trace.model)
@@ -97,7 +98,7 @@ def _draw_gates(trace: Trace, name: str, unit: int, row: int, span: tuple[int, i
             panel.plot(*_thin_line(t, feature), color=INK, lw=1.3)
         _name_panel(panel, "input")
         first = panel
-    words = _WORDS.get(type(innermost(cell_of(trace.model, layer))), {})
+    words = _WORDS.get(type(unwrap_cell(get_cell(trace.model, layer))), {})
     for panel, one in zip(panels, known, strict=True):
         values = trace.unit(one, unit, row)[start:stop]
         _draw_filled(
@@ -112,12 +113,12 @@ def _draw_gates(trace: Trace, name: str, unit: int, row: int, span: tuple[int, i
         panel.tick_params(axis="x", bottom=panel is panels[-1])
         panel.margins(x=0.01)
     figure.align_ylabels()
-    _label_steps(panels[-1], trace, start, stop - start)
     style_axes(first, f"Unit {unit} of layer {layer} through time")
+    _label_steps(panels[-1], trace, start, stop - start)
     return figure
 
 
-def _draw_text(trace: Trace, name: str, unit: int, values: np.ndarray, start: int) -> Any:
+def _draw_text(trace: TraceValues, name: str, unit: int, values: np.ndarray, start: int) -> Any:
     """A line of text a row, each character on the colour of its value."""
     if trace.labels is None:
         raise InputError("steps have no labels to colour; write trace.align(text) first")
@@ -196,7 +197,7 @@ def _name_panel(axes: Any, name: str) -> None:
     axes.tick_params(colors=SOFT, labelsize=8)
 
 
-def _label_steps(axes: Any, trace: Trace, start: int, steps: int) -> None:
+def _label_steps(axes: Any, trace: TraceValues, start: int, steps: int) -> None:
     """Label the steps by single characters, by a few of their times, or by their numbers."""
     axes.set_xlabel("step")
     if trace.labels is None:
@@ -204,13 +205,13 @@ def _label_steps(axes: Any, trace: Trace, start: int, steps: int) -> None:
         return
     labels = [str(one) for one in trace.labels[start : start + steps]]
     letters = all(len(label) <= 1 for label in labels)
-    if letters and steps > _LETTERS:
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        return
     glyphs = [_get_glyph(one) if letters else "".join(map(_get_glyph, one)) for one in labels]
     room = 72 * (axes.get_figure().get_figwidth() - _BESIDE) / steps  # points a step
     widest = max(map(count_columns, glyphs), default=1)
     size = min(9.0, room / (_COLUMN * widest)) if letters else 9.0
+    if size < _SMALLEST:
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        return
     every = 1 if letters else max(1, int(np.ceil(_COLUMN * size * (widest + 1) / room)))
     axes.set_xticks(np.arange(start, start + steps, every), glyphs[::every], parse_math=False)
     axes.tick_params(axis="x", labelsize=size)

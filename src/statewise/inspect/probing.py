@@ -9,11 +9,11 @@ import numpy as np
 
 from statewise.errors import InputError
 from statewise.inspect.chance import permute_blocks
-from statewise.inspect.labels import label_of
+from statewise.inspect.labels import as_label, compute_label
 from statewise.inspect.linear_map import LinearMap, Measure, Split, fit_linear_map, split_steps
-from statewise.inspect.subject import memory
+from statewise.inspect.subject import find_memory
 from statewise.inspect.threads import limit_threads
-from statewise.inspect.trace import Trace
+from statewise.inspect.trace import Trace, check_trace
 from statewise.progress import Progress
 
 
@@ -26,7 +26,7 @@ class Probe:
         measure: ``"accuracy"`` of a label that is one of several, ``"R2"`` of one that is a number:
             the share of its variance that is predicted, below 0 where the mean does better.
         score: at held-out steps.
-        control: the same for the control task, the label displaced in time.
+        control: the same for the control task, the label with blocks of its steps in other orders.
         trivial: the score of always predicting the commonest label, or the mean.
         units: all units, those with the largest weights first.
         strength: of the penalty on weights, for each step learned from.
@@ -95,10 +95,13 @@ def probe(
 
     Source: Hewitt and Liang, Designing and interpreting probes with control tasks, 2019. Their
     control gives every word a random label. The steps of a sequence have no such types, and the
-    control here is the same label displaced in time: as frequent and as slow.
+    control here is the same label with blocks of its steps in other orders: as frequent and as
+    slow. For fewer units, Gurnee et al., Finding neurons in a haystack: case studies with sparse
+    probing, 2023.
     """
-    name = memory(trace) if name is None else name
-    values, label = _steps(trace, name, row, labels)
+    check_trace(trace)
+    name = find_memory(trace) if name is None else name
+    values, label = _get_steps(trace, name, row, labels)
     if not 0 < held_out < 1 or blocks < 2 or controls < 1:
         raise InputError(
             f"a probe takes 0 < held_out < 1, at least 2 blocks and 1 control, got "
@@ -130,30 +133,26 @@ def probe(
         measure,
         found.score,
         float(np.mean(control)),
-        _commonest(label, split) if classes else 0.0,
+        _score_commonest(label, split) if classes else 0.0,
         [int(unit) for unit in order],
         found.strength,
     )
 
 
-def _steps(trace: Trace, name: str, row: int, labels: Any) -> tuple[np.ndarray, np.ndarray]:
+def _get_steps(trace: Trace, name: str, row: int, labels: Any) -> tuple[np.ndarray, np.ndarray]:
     """The values of a row, (T, units), and the label, (T,), without padding."""
     values = trace[name]
     if values.ndim != 3 or not -trace.rows <= row < trace.rows:
         raise InputError(f"probe looks at rows 0 to {trace.rows - 1} of (B, T, units), got {row}")
-    label = label_of(trace, labels, row) if isinstance(labels, str) else np.asarray(labels)
-    if label.shape != (trace.steps,) or label.dtype.kind not in "biufU":
-        raise InputError(
-            f"labels are the name of a ready-made one or ({trace.steps},) numbers or words, got "
-            f"{label.shape} {label.dtype}"
-        )
-    if label.dtype.kind == "f" and not np.isfinite(label).all():
-        raise InputError("the labels hold NaN or infinity; leave such steps out")
+    if isinstance(labels, str):
+        label = compute_label(trace, labels, row)
+    else:
+        label = as_label(labels, trace.steps, "the label")
     valid = slice(None) if trace.mask is None else trace.mask[row]
     return values[row][valid].astype(np.float64), label[valid]
 
 
-def _commonest(label: np.ndarray, split: Split) -> float:
+def _score_commonest(label: np.ndarray, split: Split) -> float:
     """The accuracy of always saying what is commonest at the steps learned from."""
     kinds, counts = np.unique(label[split.learned], return_counts=True)
     return float((label[split.out] == kinds[counts.argmax()]).mean())

@@ -11,7 +11,7 @@ import numpy as np
 from statewise.arrays import to_numpy
 from statewise.errors import InputError
 from statewise.inspect.replay import Replay
-from statewise.inspect.subject import no_gradients, read, runner, suggestion
+from statewise.inspect.subject import get_model, read_inputs, suggest, without_gradients
 from statewise.inspect.trace import Trace
 from statewise.model import ModelBase
 from statewise.program import Executor
@@ -66,10 +66,10 @@ def record(
         trace["0.f"].shape      # (B, T, units)
         later = trace.state_at(99)
     """
-    text_model, model = model, runner(model)
+    text_model, model = model, get_model(model)
     executor = executor_of(model)
-    x, text = read(text_model, x, unknown)
-    with no_gradients(x):
+    x, text = read_inputs(text_model, x, unknown)
+    with without_gradients(x):
         shapes = _shapes(executor, x)
         chosen = matching(shapes, names)
         rows, steps = int(x.shape[0]), int(x.shape[1])
@@ -102,14 +102,14 @@ def names(model: Any) -> list[str]:
 
 def shapes(model: Any) -> dict[str, Shape]:
     """The shape at one row and step, and the dtype, of all that can be recorded of a model."""
-    executor = executor_of(runner(model))
+    executor = executor_of(get_model(model))
     architecture = executor.architecture
     features = getattr(architecture.inputs, "features", None)
     xp = array_namespace(executor.like)
     shape = (1, 1) if features is None else (1, 1, features)
     kind = xp.int64 if features is None else executor.like.dtype
     x = xp.zeros(shape, dtype=kind, device=executor.like.device)
-    with no_gradients(x):
+    with without_gradients(x):
         return _shapes(executor, x)
 
 
@@ -140,7 +140,7 @@ def matching(shapes: dict[str, Shape], patterns: str | Iterable[str]) -> list[st
     for pattern in listed:
         if not any(fnmatchcase(name, pattern) for name in shapes):
             raise InputError(
-                f"nothing in this model is called {pattern!r}{suggestion(pattern, shapes)} "
+                f"nothing in this model is called {pattern!r}{suggest(pattern, shapes)} "
                 f"It has {', '.join(shapes) or 'nothing to record'}"
             )
     return [name for name in shapes if any(fnmatchcase(name, one) for one in listed)]

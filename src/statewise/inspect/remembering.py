@@ -14,10 +14,10 @@ import numpy as np
 from statewise.capture import Capture
 from statewise.cells import Elman, Residual
 from statewise.errors import InputError
-from statewise.inspect.backward import doubled, doubled_state, twin
+from statewise.inspect.backward import as_float64, float64_reference, state_as_float64
 from statewise.inspect.editing import check_editable
 from statewise.inspect.recording import executor_of, shapes
-from statewise.inspect.subject import memory, read, suggestion
+from statewise.inspect.subject import find_memory, read_inputs, suggest
 from statewise.program import Executor
 from statewise.state import State
 from statewise.stepping import run_step
@@ -94,7 +94,12 @@ class Horizon:
         """
         from statewise.inspect.curves import plot_horizon
 
-        return plot_horizon(self, path=path, axes=axes, label=label, only=only)
+        units = {"actual": self.actual}
+        if self.claimed is not None:
+            units["claimed"] = self.claimed
+        return plot_horizon(
+            self.name, self.curves(), units, path=path, axes=axes, label=label, only=only
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Plain lists and numbers."""
@@ -154,14 +159,14 @@ def horizon(
 
         print(inspect.horizon(model, x, "0.c"))
     """
-    same = twin(model)
-    name = memory(shapes(model)) if name is None else name
-    inputs = doubled(read(model, x, unknown)[0])[row : row + 1]
+    same = float64_reference(model)
+    name = find_memory(shapes(model)) if name is None else name
+    inputs = as_float64(read_inputs(model, x, unknown)[0])[row : row + 1]
     executor = executor_of(same)
     index, own = _place(executor, name, shapes(model))
     check_editable(executor, index, [own])
     cell, p = executor.cells[index], executor.params[str(index)]
-    entering, states, gates = _followed(executor, inputs, doubled_state(state, model), index)
+    entering, states, gates = _followed(executor, inputs, state_as_float64(state, model), index)
     steps = len(states)
     if steps < 2:
         raise InputError(f"a horizon needs at least 2 steps, got {steps}")
@@ -224,7 +229,7 @@ def _place(executor: Executor, name: str, known: Any) -> tuple[int, str]:
     if name not in fields or name not in known or fields[name].kind == "integer":
         can = [one for one in fields if one in known]
         raise InputError(
-            f"{name!r} is no field of the state that is seen{suggestion(name, can)} "
+            f"{name!r} is no field of the state that is seen{suggest(name, can)} "
             f"There are {', '.join(can) or 'none'}"
         )
     if not executor.cells[int(layer)].causal:

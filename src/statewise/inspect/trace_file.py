@@ -8,15 +8,15 @@ from typing import Any
 
 from statewise import checkpoint
 from statewise.errors import FileError
-from statewise.inspect.trace import Trace
+from statewise.inspect.trace_values import TraceValues
 from statewise.origin import RecordedOrigin
 from statewise.state import State
 
 KIND = "statewise.trace"
 
 
-def write(trace: Trace, path: str | Path) -> None:
-    """What `Trace.save` does."""
+def write_trace(trace: TraceValues, path: str | Path) -> None:
+    """Write a trace as safetensors, whole or not at all."""
     arrays = {f"values/{name}": value for name, value in trace.items()}
     arrays["inputs"] = trace.inputs
     for word, state in (("before", trace.before), ("after", trace.after)):
@@ -36,8 +36,12 @@ def write(trace: Trace, path: str | Path) -> None:
     checkpoint.write(path, KIND, arrays, metadata)
 
 
-def read(path: str | Path, model: Any = None) -> Trace:
-    """What `Trace.load` does."""
+def read_trace(path: str | Path) -> dict[str, Any]:
+    """The arguments of a trace, all but its model, from what `write_trace` wrote.
+
+    Raises:
+        FileError: no trace file, or one that is truncated or altered.
+    """
     arrays, metadata = checkpoint.read(path, KIND)
     origin = RecordedOrigin(metadata.get("architecture") or None, metadata.get("weights") or None)
     try:
@@ -50,15 +54,14 @@ def read(path: str | Path, model: Any = None) -> Trace:
             )
             for word in ("before", "after")
         ]
-        return Trace(
-            {name: arrays[f"values/{name}"] for name in names},
-            inputs=arrays["inputs"],
-            before=states[0],
-            after=states[1],
-            mask=arrays.get("mask"),
-            reset=arrays.get("reset"),
-            labels=json.loads(metadata["labels"]),
-            model=model,
-        )
+        return {
+            "values": {name: arrays[f"values/{name}"] for name in names},
+            "inputs": arrays["inputs"],
+            "before": states[0],
+            "after": states[1],
+            "mask": arrays.get("mask"),
+            "reset": arrays.get("reset"),
+            "labels": json.loads(metadata["labels"]),
+        }
     except (KeyError, TypeError, ValueError) as error:
         raise FileError(f"{path} is not a whole trace file: {error}") from error

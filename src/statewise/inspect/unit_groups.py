@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from statewise.inspect.subject import cell_of
+from statewise.inspect.subject import get_cell
 from statewise.spec import kind
 
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
@@ -23,7 +23,7 @@ def find_companions(name: str, shapes: Shapes, model: Any) -> list[str]:
         model: that they belong to; None where it is not known.
     """
     layer, _, own = name.partition(".")
-    groups = group_values(cell_of(model, layer), split_layers(shapes)[layer])
+    groups = group_values(get_cell(model, layer), split_layers(shapes)[layer])
     return [f"{layer}.{one}" for group in groups if own in group for one in group]
 
 

@@ -9,10 +9,10 @@ from statewise.extras import require
 from statewise.inspect.page import build_payload, read_module, read_plotly, read_styles
 
 if TYPE_CHECKING:
-    from statewise.inspect.trace import Trace
+    from statewise.inspect.trace_values import TraceValues
 
 
-def widget(trace: Trace, *args: Any, **options: Any) -> Any:
+def widget(trace: TraceValues, *args: Any, **options: Any) -> Any:
     """The widget of a trace; arguments are those of `page.build_payload`."""
     return _widget_class()(payload=build_payload(trace, *args, **options), plotly=read_plotly())
 

@@ -36,7 +36,7 @@ def from_keras(
     Returns:
         what `statewise.load` gives: it runs without Keras and torch, serves step by step, and can
         be saved; to train it, ``sw.nn.Model(model.architecture, weights=model.weights())``. It
-        gives out every step, also where Keras gives out the last alone. Where Keras masks padding,
+        returns every step, also where Keras returns the last alone. Where Keras masks padding,
         pass ``lengths``, see `statewise.interop.lengths`; outputs there are zero.
 
     Raises:
@@ -97,7 +97,7 @@ def _follow_chain(model: Any, draft: Draft) -> list[Any]:
         layer, index, output = tensor._keras_history
         node = layer._inbound_nodes[index]
         if output:
-            draft.refuse(layer.name, "the model gives out a state; statewise always does")
+            draft.refuse(layer.name, "the model returns a state; a model of statewise always does")
         if not node.input_tensors:
             break
         given = node.arguments.args

@@ -21,10 +21,10 @@ def to_keras(model: Weighted, *, stateful: int | None = None) -> Any:
     Arguments:
         model: a `statewise.nn.Model` or what `statewise.load` gives.
         stateful: the batch size of a Keras model that keeps its state between calls; None for one
-            that starts anew at each.
+            that starts each call from the initial state.
 
     Returns:
-        a ``keras.Sequential`` that gives out every step, (B, T, O), on the backend Keras is set to.
+        a ``keras.Sequential`` that returns every step, (B, T, O), on the backend Keras is set to.
         Dropout becomes SpatialDropout1D, which keeps a mask along a sequence as statewise does.
 
     Raises:

@@ -126,7 +126,7 @@ class Chain:
                     f"{_describe(node)}: the final state of both directions is no step's output"
                 )
             if len(node.output) > 2 and name == node.output[2]:
-                self.problems.append(f"{_describe(node)}: goes on from its cell state")
+                self.problems.append(f"{_describe(node)}: the chain goes through its cell state")
 
     def _find_states(self, node: Any) -> None:
         """The inputs that are initial states and lengths; a fixed initial state must be zero."""

@@ -13,6 +13,7 @@ from statewise.cells import Bidirectional, Dense, Dropout, LayerNorm
 from statewise.errors import ConversionError
 from statewise.extras import require
 from statewise.interop.onnx_chain import RECURRENT, Chain, Link
+from statewise.interop.onnx_digest import digest_graph
 from statewise.interop.onnx_out import make_graph
 from statewise.interop.onnx_recurrent import convert_directions
 from statewise.interop.onnx_run import require_equal_outputs
@@ -39,8 +40,8 @@ def from_onnx(path: str | Path | Any) -> Model:
             of rows, may be inputs: statewise takes both in every call.
 
     Returns:
-        what `statewise.load` gives. It gives out every step, batch first, also where the graph is
-        time first or gives out the last step alone. Where onnxruntime is installed, both were run
+        what `statewise.load` gives. It returns every step, batch first, also where the graph is
+        time first or returns the last step alone. Where onnxruntime is installed, both were run
         on the same random inputs and agree.
 
     Raises:
@@ -90,7 +91,7 @@ def read_properties(graph: Any) -> dict[str, str]:
 
 
 def _read_own(graph: Any, metadata: dict[str, str], source: str) -> Model:
-    """What `to_onnx` wrote: weights by name. The graph must be what it would write again."""
+    """What `to_onnx` wrote: weights by name. The graph must compute what its architecture does."""
     onnx = require("onnx", "onnx", "from_onnx")
     architecture = Architecture.from_json(metadata["architecture"])
     named = {tensor.name: tensor for tensor in graph.graph.initializer}
@@ -101,10 +102,10 @@ def _read_own(graph: Any, metadata: dict[str, str], source: str) -> Model:
     }
     model = Model(architecture, arrays)
     again = make_graph(model, reset=metadata.get("reset") == "true")
-    same = again.graph.SerializeToString(deterministic=True) == graph.graph.SerializeToString(
-        deterministic=True
-    )
-    if not same or metadata.get("weights") != model.fingerprint():
+    if (
+        digest_graph(again.graph) != digest_graph(graph.graph)
+        or metadata.get("weights") != model.fingerprint()
+    ):
         raise ConversionError(
             f"{source} says that statewise wrote it, but it is not the graph of the architecture "
             "that it names: it was altered since, or another version of statewise wrote it"

@@ -20,6 +20,7 @@ from statewise.interop import onnx_namespace
 from statewise.interop.onnx_namespace import astype, concat, where
 from statewise.interop.onnx_symbols import Symbol, Writer
 from statewise.interop.parts import Weighted, raise_all, select_prefix
+from statewise.stepping import run_scan, run_step
 
 OPSET, IR = 18, 9
 Named: TypeAlias = dict[str, Symbol]
@@ -174,9 +175,8 @@ class _Graph:
         if not cell.causal:
             return (*self._add_both_directions(index, cell, p, x, width, first), {})
         declared = declared_fields(cell, width)
-        if not declared and (scan := getattr(cell, "scan", None)) is not None:
-            y, _, intermediates = scan(p, x, {})
-            return y, {}, intermediates
+        if not declared and (done := run_scan(cell, p, x, {})) is not None:
+            return done
         state = {
             name: self._add_input(f"{index}.{name}", (None, *field.shape), field.dtype(self.dtype))
             for name, field in declared.items()
@@ -251,7 +251,7 @@ class _Graph:
                 for name, field in declared.items():
                     mask = reset_t[(slice(None), *(None,) * len(field.shape))]
                     s[name] = where(mask, self._make_initial(p, name, field), s[name])
-            y, after, intermediates = cell.step(p, x_t, s)
+            y, after, intermediates = run_step(cell, p, x_t, s)
             shown = intermediates if capturing else {}
             results = [*(astype(after[name], held.dtype) for name, held in state.items()), y]
             results += shown.values()

@@ -1,4 +1,4 @@
-"""Running an ONNX graph beside the model graph of it."""
+"""Running an ONNX graph beside the model made of it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def require_equal_outputs(graph: Any, model: Model, chain: Chain, source: str) -
     off = compare_with_graph(graph, model, chain)
     if off is None:
         warnings.warn(
-            f"{source} could not be run to compare it with the model graph of it; install "
+            f"{source} could not be run to compare it with the model made of it; install "
             "onnxruntime, or compare them yourself",
             ConversionWarning,
             stacklevel=3,

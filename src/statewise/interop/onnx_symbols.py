@@ -46,7 +46,7 @@ class Writer:
         return f"{word.lower()}_{self._count}"
 
     def weight(self, array: np.ndarray, name: str | None = None) -> Symbol:
-        """An array as a part of the graph; equal unnamed ones are kept once."""
+        """An array as a part of the graph; equal arrays without a name are written once."""
         array = np.asarray(array)
         key = (array.dtype.str, array.shape, array.tobytes()) if name is None else name
         if key not in self._known:

@@ -27,8 +27,8 @@ def lengths(x: np.ndarray, padding: float = 0) -> np.ndarray:
     x = np.asarray(x)
     if x.ndim not in (2, 3):
         raise InputError(f"lengths takes (batch, time) or (batch, time, features), got {x.shape}")
-    kept = x != padding
-    valid = kept if x.ndim == 2 else kept.any(axis=2)
+    differs = x != padding
+    valid = differs if x.ndim == 2 else differs.any(axis=2)
     if (valid[:, 1:] & ~valid[:, :-1]).any():
         row = int(np.flatnonzero((valid[:, 1:] & ~valid[:, :-1]).any(axis=1))[0])
         raise InputError(

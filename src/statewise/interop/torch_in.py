@@ -28,7 +28,7 @@ def from_torch(module: nn.Module) -> Model:
     Arguments:
         module: an ``nn.RNN``, ``nn.LSTM`` or ``nn.GRU``, one of their cells, or a module that holds
             them in a chain with ``Embedding``, ``Linear``, ``LayerNorm``, ``Dropout`` and
-            activations. A module that gives out only its last step becomes a model that gives out
+            activations. A module that returns only its last step becomes a model that returns
             every step, the last of which is the module's.
 
     Returns:

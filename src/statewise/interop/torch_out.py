@@ -32,7 +32,7 @@ def to_torch(model: Weighted) -> nn.Module:
     Returns:
         an ``nn.RNN``, ``nn.LSTM`` or ``nn.GRU`` (batch first) where the model is a stack of like
         layers, and else a `statewise.interop.torch_stack.Stack` of torch modules. Weights are
-        copies. ``nn.Dropout`` draws anew at every step, where statewise keeps a mask.
+        copies. ``nn.Dropout`` draws a new mask at every step, where statewise keeps a mask.
 
     Raises:
         ConversionError: names every layer for which torch has no module.
@@ -103,7 +103,7 @@ def _find_obstacle(cell: Cell) -> str | None:
 
 
 def _module_key(cell: Cell) -> tuple[Any, ...] | None:
-    """What must be alike for layers to be one torch module; None for other than recurrent."""
+    """What must be equal for layers to become one torch module; None if not recurrent."""
     inner = cell.inner if isinstance(cell, Bidirectional) else cell
     if not isinstance(inner, (LSTM, GRU, Elman)):
         return None

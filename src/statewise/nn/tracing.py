@@ -1,16 +1,16 @@
 """Calls of a model inside `torch.compile` and `torch.export`.
 
-Dynamo puts such a call into its graph as a whole, without reading the Python code of it; the
-operators are then recorded by running it on tensors whose shapes are known and whose values are not.
-So are masks: a step at which rows may be reset or end is a segment of its own.
+Dynamo puts such a call into its graph as a whole, without reading the Python code of it. The
+operators are then recorded by running it on tensors whose shapes are known and whose values are
+not. That goes for masks too: any row may be reset or end at any step, so each step is a segment.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, TypeVar, cast
 
 import torch
 import torch._dynamo
@@ -22,59 +22,101 @@ from statewise.program import Executor
 from statewise.state import State
 from statewise.timeline import Segment, Timeline
 
-if TYPE_CHECKING:
-    from statewise.nn.model import Model
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+_CAN_TRACE = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 13)
+"""Whether Dynamo takes a function of a module as a node."""
+
+
+class Model(Protocol):
+    """What a call needs of a model of torch."""
+
+    training: bool
+
+    @property
+    def is_overridden(self) -> bool: ...
+
+    def make_executor(self) -> Executor: ...
+
+    def make_traced_executor(self, training: bool) -> Executor: ...
+
+
+def _put_in_graph(function: F) -> F:
+    """Make a function a node of Dynamo's graph. Where Dynamo gives up, it runs as it is."""
+    dynamo: Any = torch._dynamo
+    function = dynamo.disable(function)
+    return cast("F", dynamo.nonstrict_trace(function) if _CAN_TRACE else function)
+
+
+def _leave_out_of_graph(function: F) -> F:
+    """Make Dynamo end its graph before a function, and begin another after it."""
+    dynamo: Any = torch._dynamo
+    return cast("F", dynamo.disable(function))
 
 
 def trace_call(
     model: Model,
     x: Tensor,
     state: State | None,
-    reset: Any = None,
-    lengths: Any = None,
-    initial: State | None = None,
+    reset: Any,
+    lengths: Any,
+    initial: State | None,
 ) -> tuple[Tensor, State]:
     """Run a call as a node of the graph, see `Model.forward`."""
-    given: dict[str, Any] = {"state": state, "initial": initial}
-    given |= {"reset": _to_tensor(reset), "lengths": _to_tensor(lengths)}
-    given = {name: value for name, value in given.items() if value is not None}
+    if model.is_overridden:
+        return _run_overridden(model, x, state, reset, lengths, initial)
+    given: dict[str, Any] = {} if state is None else {"state": state}
+    if reset is not None:
+        given["reset"] = torch.as_tensor(reset)
+    if lengths is not None:
+        given["lengths"] = torch.as_tensor(lengths)
+    if initial is not None:
+        given["initial"] = initial
     return _run(model, x, given, model.training)
 
 
 def trace_step(model: Model, x: Tensor, state: State | None) -> tuple[Tensor, State]:
     """Run one step as a node of the graph, see `Model.step`."""
-    return _run_step(model, x, {} if state is None else {"state": state}, model.training)
+    if model.is_overridden:
+        return _step_overridden(model, x, state)
+    return _step(model, x, {} if state is None else {"state": state}, model.training)
 
 
-@torch._dynamo.nonstrict_trace
+@_put_in_graph
 def _run(model: Model, x: Tensor, given: dict[str, Any], training: bool) -> tuple[Tensor, State]:
-    masks = [given.get(name) for name in ("reset", "lengths", "initial")]
     with _without_onednn():
-        y, after, _ = model.make_traced_executor(training).unroll(x, given.get("state"), *masks)
+        call = {"state": None, **given}
+        y, after, _ = model.make_traced_executor(training).unroll(x, **call)
     return y, after
 
 
-@torch._dynamo.nonstrict_trace
-def _run_step(
-    model: Model, x: Tensor, given: dict[str, Any], training: bool
-) -> tuple[Tensor, State]:
+@_put_in_graph
+def _step(model: Model, x: Tensor, given: dict[str, Any], training: bool) -> tuple[Tensor, State]:
     with _without_onednn():
         return model.make_traced_executor(training).step(x, given.get("state"))
+
+
+@_leave_out_of_graph
+def _run_overridden(model: Model, *call: Any) -> tuple[Tensor, State]:
+    y, after, _ = model.make_executor().unroll(*call)
+    return y, after
+
+
+@_leave_out_of_graph
+def _step_overridden(model: Model, *call: Any) -> tuple[Tensor, State]:
+    return model.make_executor().step(*call)
 
 
 @contextmanager
 def _without_onednn() -> Iterator[None]:
     """Record torch's LSTM on the CPU as matrix products: oneDNN's cannot be differentiated here."""
-    before = torch.backends.mkldnn.enabled
-    torch.backends.mkldnn.enabled = False
+    mkldnn: Any = torch.backends.mkldnn
+    before, mkldnn.enabled = mkldnn.enabled, False
     try:
         yield
     finally:
-        torch.backends.mkldnn.enabled = before
-
-
-def _to_tensor(mask: Any) -> Tensor | None:
-    return None if mask is None else torch.as_tensor(mask)
+        mkldnn.enabled = before
 
 
 class TracedExecutor(Executor):

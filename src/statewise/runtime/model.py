@@ -109,7 +109,8 @@ class Model(ModelBase):
     def sample(self, noise: np.ndarray, state: State) -> tuple[np.ndarray, Callable[[int], State]]:
         """Steps that read what they draw: at each, the largest of the last outputs and noise.
 
-        With Gumbel noise that is a draw from the softmax of the outputs, with zeros the likeliest.
+        With Gumbel noise that is a draw from the softmax of the outputs, with zeros the
+        most likely one.
 
         Arguments:
             noise: (T, B, outputs), float32 for the kernels.

@@ -31,8 +31,8 @@ from statewise.serve.errors import (
 )
 from statewise.serve.guards import Guards
 from statewise.serve.kserve import kserve_routes
-from statewise.serve.metrics import rendered
-from statewise.serve.models import Served
+from statewise.serve.metrics import render_metrics
+from statewise.serve.models import ServedModel
 from statewise.serve.routes import ROUTES, SESSION
 
 _log = logging.getLogger("statewise.serve")
@@ -41,7 +41,7 @@ _log = logging.getLogger("statewise.serve")
 def create_app(
     engine: Engine, guards: Guards | None = None, routes: Iterable[BaseRoute] = ()
 ) -> FastAPI:
-    """The application, for any ASGI server.
+    """Create the application, for any ASGI server.
 
     Arguments:
         engine: started and closed with the application.
@@ -66,11 +66,11 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.api = api
-    app.openapi = lambda: wire.document(ROUTES, statewise.__version__)  # type: ignore[method-assign]
+    app.openapi = lambda: wire.describe_routes(ROUTES, statewise.__version__)  # type: ignore[method-assign]
     for route in ROUTES:
-        answer = api.answering(getattr(api, route.name), route.status)
+        answer = api.make_endpoint(getattr(api, route.name), route.status)
         app.router.routes.append(Route(route.path, answer, methods=[route.method]))
-    app.add_middleware(_StepsFirst, answer=api.answering(api.step))
+    app.add_middleware(_StepsFirst, answer=api.make_endpoint(api.step))
     app.router.routes += [
         WebSocketRoute(f"{SESSION}/stream", api.stream),
         Route("/healthz", api.healthz),
@@ -80,7 +80,7 @@ def create_app(
         *dashboard_routes(api),
         *routes,
     ]
-    app.add_exception_handler(HTTPException, _plain_error)
+    app.add_exception_handler(HTTPException, _answer_router_error)
     return app
 
 
@@ -88,7 +88,7 @@ _BEFORE, _, _AFTER = f"{SESSION}/step".partition("{id}")
 
 
 class _StepsFirst:
-    """Steps of one session, most of what is asked for, pass the router by."""
+    """Answers steps of one session, which are most requests, without the router."""
 
     def __init__(self, app: ASGIApp, answer: Callable[[Request], Awaitable[Response]]) -> None:
         self.app, self.answer = app, answer
@@ -109,45 +109,47 @@ class Api:
     """The answers to requests. Each method takes a request and a namespace.
 
     Arguments:
-        engine: what they are about.
-        guards: what is demanded of them.
+        engine: the sessions.
+        guards: tokens and limits.
     """
 
     def __init__(self, engine: Engine, guards: Guards) -> None:
         self.engine, self.guards = engine, guards
 
-    def answering(
+    def make_endpoint(
         self, work: Callable[[Request, str], Awaitable[Any]], status: int = 200
     ) -> Callable[[Request], Awaitable[Response]]:
-        """An endpoint that checks the token, keeps the time, and puts a result into the words that
-        the client accepts, or an error into the one shape of errors.
+        """Make an endpoint: it checks the token, limits the time, and writes the result in a format
+        that the client accepts, or the error in the shape of every error.
         """
 
         async def endpoint(request: Request) -> Response:
             packed = wants_pack(request)
             try:
-                namespace = self.guards.namespace(request.headers.get("authorization"))
+                namespace = self.guards.find_namespace(request.headers.get("authorization"))
                 async with asyncio.timeout(self.guards.timeout):
                     value = await work(request, namespace)
             except TimeoutError:
                 late = TimedOut(f"the request took longer than {self.guards.timeout:g} s")
-                return failed(late, packed)
+                return make_error_response(late, packed)
             except ServeError as error:
-                return failed(error, packed)
+                return make_error_response(error, packed)
             except StatewiseError as error:
-                return failed(Unprocessable(str(error)), packed)
+                return make_error_response(Unprocessable(str(error)), packed)
             except Exception:
-                _log.exception("an error that is the server's own fault")
-                return failed(ServeError("the server made an error; its log says more"), packed)
-            return value if isinstance(value, Response) else reply(value, packed, status)
+                _log.exception("a request failed by an error in the server")
+                return make_error_response(
+                    ServeError("an error in the server; its log says more"), packed
+                )
+            return value if isinstance(value, Response) else make_response(value, packed, status)
 
         return endpoint
 
-    async def body(self, request: Request) -> bytes:
-        """A request's body.
+    async def read_body(self, request: Request) -> bytes:
+        """Read the body of a request.
 
         Raises:
-            TooLarge: more bytes than may come.
+            TooLarge: more bytes than are allowed.
         """
         most = self.guards.body
         length = request.headers.get("content-length", "0")
@@ -160,11 +162,11 @@ class Api:
                     break
             else:
                 return parts[0] if len(parts) == 1 else b"".join(parts)
-        raise TooLarge(f"the body has more than {most} bytes, the most that this server takes")
+        raise TooLarge(f"the body has more than {most} bytes, the limit of this server")
 
-    async def _decoded(self, request: Request, kind: type[wire.T]) -> wire.T:
+    async def _decode_body(self, request: Request, kind: type[wire.T]) -> wire.T:
         packed = "msgpack" in request.headers.get("content-type", "")
-        return wire.decode(await self.body(request), packed, kind)
+        return wire.decode(await self.read_body(request), packed, kind)
 
     # Models
 
@@ -172,15 +174,15 @@ class Api:
         return wire.Models(self.engine.models())
 
     async def load_model(self, request: Request, namespace: str) -> Any:
-        name, data = request.path_params["name"], await self.body(request)
+        name, data = request.path_params["name"], await self.read_body(request)
         before = self.engine.model(name)
 
-        def load() -> Served:
+        def load() -> ServedModel:
             with TemporaryDirectory() as folder:
                 path = Path(folder) / "model.safetensors"
                 path.write_bytes(data)
                 try:
-                    return Served.read(name, path, before.table.capacity)
+                    return ServedModel.read(name, path, before.table.capacity)
                 except StatewiseError as error:
                     message = str(error).replace(str(path), "the body")
                     raise BadInput(message) from None
@@ -190,24 +192,24 @@ class Api:
     # Stepping
 
     async def step(self, request: Request, namespace: str) -> Any:
-        given = await self._decoded(request, wire.StepBody)
-        return wire.answered(
+        given = await self._decode_body(request, wire.StepBody)
+        return wire.describe_result(
             await self.engine.step(
                 namespace, request.path_params["id"], given.inputs, given.step, given.request_id
             )
         )
 
     async def step_many(self, request: Request, namespace: str) -> Any:
-        given = await self._decoded(request, wire.StepsBody)
+        given = await self._decode_body(request, wire.StepsBody)
         results = await self.engine.step_many(namespace, given.steps)
-        return {"results": [wire.answered(result) for result in results]}
+        return {"results": [wire.describe_result(result) for result in results]}
 
     async def stream(self, socket: WebSocket) -> None:
-        """Steps of one session over a socket, answered in order; JSON as text, MessagePack as
-        bytes, as they come.
+        """Answer steps of one session over a socket, in order: JSON as text, MessagePack as bytes,
+        as they come.
         """
         try:
-            namespace = self.guards.namespace(socket.headers.get("authorization"))
+            namespace = self.guards.find_namespace(socket.headers.get("authorization"))
         except ServeError as error:
             await socket.close(4401, str(error))
             return
@@ -219,7 +221,7 @@ class Api:
                     return
                 text, data = message.get("text"), message.get("bytes")
                 packed = text is None
-                answer = await self._streamed(
+                answer = await self._answer_message(
                     data if text is None else text.encode(), packed, namespace, socket
                 )
                 encoded = wire.encode(answer, packed)
@@ -227,11 +229,13 @@ class Api:
         except WebSocketDisconnect:
             return
 
-    async def _streamed(self, data: Any, packed: bool, namespace: str, socket: WebSocket) -> Any:
+    async def _answer_message(
+        self, data: Any, packed: bool, namespace: str, socket: WebSocket
+    ) -> Any:
         try:
             given = wire.decode(data or b"", packed, wire.StepBody)
             async with asyncio.timeout(self.guards.timeout):
-                return wire.answered(
+                return wire.describe_result(
                     await self.engine.step(
                         namespace,
                         socket.path_params["id"],
@@ -248,8 +252,8 @@ class Api:
     # Sessions
 
     async def create(self, request: Request, namespace: str) -> Any:
-        given = await self._decoded(request, wire.CreateBody)
-        seed = wire.seeded(given.seed)
+        given = await self._decode_body(request, wire.CreateBody)
+        seed = wire.read_seed(given.seed)
         return await self.engine.create(
             namespace, given.model, given.id, seed, given.ttl, given.durability
         )
@@ -257,7 +261,7 @@ class Api:
     async def list_sessions(self, request: Request, namespace: str) -> Any:
         limit = request.query_params.get("limit", "100")
         if not limit.isdecimal() or not int(limit):
-            raise Unprocessable(f"limit is a whole number of at least 1, got {limit!r}")
+            raise Unprocessable(f"limit must be a whole number of at least 1, got {limit!r}")
         cursor = request.query_params.get("cursor", "")
         return wire.Sessions(*await self.engine.list(namespace, cursor, int(limit)))
 
@@ -269,10 +273,10 @@ class Api:
 
     async def read(self, request: Request, namespace: str) -> Any:
         state = await self.engine.read(namespace, request.path_params["id"])
-        return Response(wire.saved(state), media_type=wire.SAFETENSORS)
+        return Response(wire.dump_state(state), media_type=wire.SAFETENSORS)
 
     async def write(self, request: Request, namespace: str) -> Any:
-        state = wire.opened(await self.body(request))
+        state = wire.load_state(await self.read_body(request))
         return await self.engine.write(namespace, request.path_params["id"], state)
 
     async def snapshot(self, request: Request, namespace: str) -> Any:
@@ -280,50 +284,52 @@ class Api:
         return wire.SnapshotAnswer(name)
 
     async def fork(self, request: Request, namespace: str) -> Any:
-        given = await self._decoded(request, wire.ForkBody)
+        given = await self._decode_body(request, wire.ForkBody)
         of = request.path_params["id"]
         return await self.engine.fork(namespace, of, given.snapshot, given.id)
 
     async def rollback(self, request: Request, namespace: str) -> Any:
-        given = await self._decoded(request, wire.RollbackBody)
+        given = await self._decode_body(request, wire.RollbackBody)
         return await self.engine.rollback(namespace, request.path_params["id"], given.snapshot)
 
     async def migrate(self, request: Request, namespace: str) -> Any:
-        given = await self._decoded(request, wire.MigrateBody)
+        given = await self._decode_body(request, wire.MigrateBody)
         of = request.path_params["id"]
         return await self.engine.migrate(namespace, of, given.how, given.version)
 
     # The server itself
 
     async def healthz(self, request: Request) -> Response:
-        return reply({"status": "alive"}, False)
+        return make_response({"status": "alive"}, False)
 
     async def readyz(self, request: Request) -> Response:
         ready = self.engine.ready
-        return reply({"status": "ready" if ready else "not ready"}, False, 200 if ready else 503)
+        return make_response(
+            {"status": "ready" if ready else "not ready"}, False, 200 if ready else 503
+        )
 
     async def metrics(self, request: Request) -> Response:
-        text, kind = rendered(self.engine)
+        text, kind = render_metrics(self.engine)
         return Response(text, media_type=kind)
 
 
 def wants_pack(request: Request) -> bool:
-    """Whether the answer is to be MessagePack: as accepted, else as it came."""
+    """Whether the answer is MessagePack: as accepted, else as the request."""
     accepted = request.headers.get("accept", "*/*")
     if "json" in accepted:
         return False
     return "msgpack" in accepted or "msgpack" in request.headers.get("content-type", "")
 
 
-def reply(value: Any, packed: bool, status: int = 200) -> Response:
-    """An answer."""
+def make_response(value: Any, packed: bool, status: int = 200) -> Response:
+    """Make a response."""
     kind = wire.MESSAGEPACK if packed else wire.JSON
     return Response(wire.encode(value, packed), status, media_type=kind)
 
 
-def failed(error: ServeError, packed: bool) -> Response:
-    """An error, in the one shape."""
-    response = reply(error.body(), packed, error.status)
+def make_error_response(error: ServeError, packed: bool) -> Response:
+    """Make the response of an error."""
+    response = make_response(error.body(), packed, error.status)
     if "retry_after" in error.details:
         response.headers["Retry-After"] = str(error.details["retry_after"])
     if error.status == Unauthorized.status:
@@ -331,12 +337,12 @@ def failed(error: ServeError, packed: bool) -> Response:
     return response
 
 
-async def _plain_error(request: Request, error: Exception) -> Response:
-    """What the router itself refuses: no such path, or another method."""
+async def _answer_router_error(request: Request, error: Exception) -> Response:
+    """Answer what the router refuses: an unknown path, or another method."""
     assert isinstance(error, HTTPException)
     if error.status_code == NotFound.status:
-        return failed(NotFound(f"there is nothing at {request.url.path}"), False)
+        return make_error_response(NotFound(f"there is nothing at {request.url.path}"), False)
     body = {"error": {"code": "bad_request", "message": str(error.detail)}}
-    response = reply(body, False, error.status_code)
+    response = make_response(body, False, error.status_code)
     response.headers.update(error.headers or {})
     return response

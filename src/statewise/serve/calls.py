@@ -1,4 +1,4 @@
-"""Each call of the server's interface, as data: where it goes, what it carries, how it is read."""
+"""Each request of the server's interface, as data: its path, its body, how its answer is read."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import numpy as np
 
 from statewise.serve.engine import SessionInfo
 from statewise.serve.errors import Exists, Gone, ServeError
-from statewise.serve.exchange import Call, made_error, plain
+from statewise.serve.exchange import Call, make_error, to_lists
 from statewise.serve.models import ModelInfo
 from statewise.serve.session import StepRequest, StepResult
-from statewise.serve.wire import opened, saved
+from statewise.serve.wire import dump_state, load_state
 from statewise.state import State
 
 
@@ -36,7 +36,7 @@ def create(
     ttl: float | None,
     durability: str | None,
 ) -> Call[SessionInfo]:
-    """The id is chosen here where the caller has none, so that a second sending finds what the
+    """The id is chosen here if the caller has none, so that a repeated request finds what the
     first has made.
     """
     own = id or uuid.uuid4().hex
@@ -50,7 +50,7 @@ def step(
     session: str, inputs: Any, expected: int | None, request_id: str | None
 ) -> Call[StepResult]:
     body = {
-        "inputs": plain(inputs),
+        "inputs": to_lists(inputs),
         "step": expected,
         "request_id": request_id or uuid.uuid4().hex,
     }
@@ -61,7 +61,7 @@ def step_many(requests: Sequence[StepRequest]) -> Call[list[StepResult | ServeEr
     steps = [
         {
             "session": one.session,
-            "inputs": plain(one.inputs),
+            "inputs": to_lists(one.inputs),
             "step": one.step,
             "request_id": one.request_id or uuid.uuid4().hex,
         }
@@ -79,11 +79,11 @@ def page(cursor: str | None) -> Call[tuple[list[SessionInfo], str | None]]:
 
 
 def read(session: str) -> Call[State]:
-    return Call("GET", f"{_at(session)}/state", opened)
+    return Call("GET", f"{_at(session)}/state", load_state)
 
 
 def write(session: str, state: State) -> Call[SessionInfo]:
-    return Call("PUT", f"{_at(session)}/state", _session, saved(state))
+    return Call("PUT", f"{_at(session)}/state", _session, dump_state(state))
 
 
 def snapshot(session: str) -> Call[str]:
@@ -123,9 +123,9 @@ def _seed(seed: Mapping[str, Any] | None) -> dict[str, Any] | None:
         return None
     given = dict(seed)
     if "inputs" in given:
-        given["inputs"] = plain(given["inputs"])
+        given["inputs"] = to_lists(given["inputs"])
     if isinstance(given.get("state"), State):
-        given["state"] = saved(given["state"])
+        given["state"] = dump_state(given["state"])
     return given
 
 
@@ -159,4 +159,4 @@ def _results(body: Any) -> list[StepResult | ServeError]:
 
 def _error(body: dict[str, Any]) -> ServeError:
     details = dict(body)
-    return made_error(str(details.pop("code")), str(details.pop("message")), details)
+    return make_error(str(details.pop("code")), str(details.pop("message")), details)

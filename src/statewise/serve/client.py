@@ -39,7 +39,7 @@ def _settings(url: str, token: str | None, timeout: float) -> dict[str, Any]:
 
 
 class Client:
-    """A server's sessions, from a program that waits for each answer.
+    """A client of a server that waits for each answer.
 
     Arguments:
         url: where the server listens.
@@ -93,11 +93,11 @@ class Client:
                 return result
 
     def models(self) -> list[ModelInfo]:
-        """What the server serves."""
+        """List the models served."""
         return self._do(calls.models())
 
     def load_model(self, name: str, path: str | Path) -> ModelInfo:
-        """Serve new weights, from a model file here, beside the old."""
+        """Serve new weights, from a local model file, beside the old."""
         return self._do(calls.load_model(name, path))
 
     def create(
@@ -109,7 +109,7 @@ class Client:
         ttl: float | None = None,
         durability: str | None = None,
     ) -> SessionInfo:
-        """A new session.
+        """Create a session.
 
         Arguments:
             model: its name.
@@ -140,15 +140,15 @@ class Client:
         return self._do(calls.step(session, inputs, step, request_id))
 
     def step_many(self, requests: Sequence[StepRequest]) -> list[StepResult | ServeError]:
-        """Step many sessions in one request: for each a result or an error, which is not raised."""
+        """Step many sessions in one request; return a result or an error, not raised, for each."""
         return self._do(calls.step_many(requests))
 
     def info(self, session: str) -> SessionInfo:
-        """What the server knows of a session."""
+        """Describe a session."""
         return self._do(calls.info(session))
 
     def sessions(self) -> Iterator[SessionInfo]:
-        """Every session, page by page."""
+        """List every session, page by page."""
         cursor = None
         while True:
             found, cursor = self._do(calls.page(cursor))
@@ -157,7 +157,7 @@ class Client:
                 return
 
     def read(self, session: str) -> State:
-        """The state of a session, one row."""
+        """Read the state of a session, one row."""
         return self._do(calls.read(session))
 
     def write(self, session: str, state: State) -> SessionInfo:
@@ -165,13 +165,13 @@ class Client:
         return self._do(calls.write(session, state))
 
     def snapshot(self, session: str) -> str:
-        """Keep the state as it is; returns the snapshot's name."""
+        """Save the state as a snapshot; return its name."""
         return self._do(calls.snapshot(session))
 
     def fork(
         self, session: str, *, snapshot: str | None = None, id: str | None = None
     ) -> SessionInfo:
-        """A new session in the state of another, or of one of its snapshots."""
+        """Create a session in the state of another, or of one of its snapshots."""
         return self._do(calls.fork(session, snapshot, id))
 
     def rollback(self, session: str, snapshot: str) -> SessionInfo:
@@ -187,11 +187,11 @@ class Client:
         return self._do(calls.migrate(session, how, version))
 
     def delete(self, session: str) -> str:
-        """End a session; returns the name of the snapshot of its last state."""
+        """Delete a session; return the name of the snapshot of its last state."""
         return self._do(calls.delete(session))
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._http.close()
 
     def __enter__(self) -> Self:
@@ -202,7 +202,7 @@ class Client:
 
 
 class AsyncClient:
-    """A server's sessions, from a program with an event loop. Arguments, methods and errors are
+    """A client of a server, for programs with an event loop. Arguments, methods and errors are
     those of `Client`, to be awaited.
 
     Example::
@@ -323,7 +323,7 @@ class AsyncClient:
         return await self._do(calls.delete(session))
 
     async def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         await self._http.aclose()
 
     async def __aenter__(self) -> Self:

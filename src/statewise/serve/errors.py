@@ -1,21 +1,21 @@
-"""The errors of the server, each with its HTTP status and a code that programs can tell apart.
+"""The errors of the server, each with an HTTP status and a code for programs.
 
 ServeError
 ├── BadInput 400         inputs or a state that do not fit
 ├── Unauthorized 401     no token, or an unknown one
-├── NotFound 404         a session, snapshot or model that never was
-├── Exists 409           a session of this id lives
-├── WrongPosition 409    the session does not stand where the request expects
+├── NotFound 404         a session, snapshot or model that never existed
+├── Exists 409           a session of this id exists
+├── WrongPosition 409    the session is not at the position that the request expects
 ├── OwnedElsewhere 409   another server holds the session's lease
-├── Unserved 409         no model of the version that the session is pinned to
+├── Unserved 409         the version that the session needs is not served
 ├── Gone 410             expired or deleted, with the last snapshot
 ├── TooLarge 413         a body over the limit
-├── Unprocessable 422    a request that can be read and not be carried out
+├── Unprocessable 422    a request that can be read but not carried out
 ├── TooBusy 429          a full queue or quota; Retry-After says when
 ├── ModelFailed 500      the model gave a number that is not finite
-├── Stopping 503         the server is going down
+├── Stopping 503         the server is stopping
 ├── StoreFailed 503      the store cannot be reached or written
-└── TimedOut 504         the request waited too long
+└── TimedOut 504         the request took too long
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from statewise.errors import StatewiseError
 
 
 class ServeError(StatewiseError):
-    """The root of what the server answers instead of a result.
+    """The root of every error that the server answers.
 
     Arguments:
         message: what came, what was expected, what to do.
@@ -41,7 +41,7 @@ class ServeError(StatewiseError):
         self.message, self.details = message, details
 
     def body(self) -> dict[str, Any]:
-        """The one shape of errors: ``{"error": {"code", "message", ...}}``."""
+        """Make the body of the answer: ``{"error": {"code", "message", ...}}``."""
         return {"error": {"code": self.code, "message": self.message, **self.details}}
 
 

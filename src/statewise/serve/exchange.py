@@ -1,4 +1,4 @@
-"""`Call` and `exchange`: what a client sends and reads, and when it sends again."""
+"""`Call` and `exchange`: what a client sends and reads, and when it repeats a request."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
 
 
 class Unreachable(ServeError):
-    """No answer came, also when asked again."""
+    """No answer came, even to repeated requests."""
 
     status, code = 503, "unreachable"
 
@@ -39,12 +39,12 @@ class Call(Generic[T]):
     """A request and how its answer is read.
 
     Arguments:
-        method, path: where it goes.
-        read: the answer's body, decoded, as what the caller gets.
+        method, path: the request's.
+        read: turns the decoded body of the answer into what the caller gets.
         body: sent as MessagePack; bytes are sent as they are.
-        query: of the address.
-        done_already: what the call returns if a first sending was lost and the second is told that
-            it has been done: the error, and the path to read then; None reads the error itself.
+        query: the parameters of the address.
+        done_already: what to do if the first answer was lost and the repeated request is refused
+            because it was carried out: the error, and the path to read; None reads the error.
     """
 
     method: str
@@ -55,7 +55,7 @@ class Call(Generic[T]):
     done_already: tuple[type[ServeError], str | None] | None = None
 
     def request(self) -> dict[str, Any]:
-        """The arguments of httpx's ``request``."""
+        """Make the arguments of httpx's ``request``."""
         given: dict[str, Any] = {"method": self.method, "url": self.path}
         if self.query:
             given["params"] = self.query
@@ -72,16 +72,15 @@ Exchange = Generator[tuple[float, dict[str, Any]], Outcome, T]
 
 
 def exchange(call: Call[T], retries: int) -> Exchange[T]:
-    """A call from first to last: yields how long to wait in seconds and what to send then, is sent
-    what came of it, and returns the result.
+    """Carry out a call: yield how long to wait in seconds and what to send, receive the outcome,
+    and return the result.
 
-    A connection that fails, and the answers 429 and 503, are tried again, after what the server
-    asks for or after twice the wait before, with a random part so that clients do not come back
-    together.
+    Failed connections and the answers 429 and 503 are tried again, after the wait that the server
+    asks for or twice the last wait, with a random part so that clients do not return together.
 
     Raises:
-        ServeError: what the server answers.
-        Unreachable: no answer, `retries` times over.
+        ServeError: the server answers an error.
+        Unreachable: no answer, even after `retries` repetitions.
     """
     lost, backoff, wait = False, _FIRST_WAIT, 0.0
     request = call.request()
@@ -93,13 +92,13 @@ def exchange(call: Call[T], retries: int) -> Exchange[T]:
             if not left:
                 reason = str(outcome) or type(outcome).__name__
                 raise Unreachable(
-                    f"{call.method} {call.path} has no answer ({reason}), also when sent "
-                    f"{retries + 1} times; is the server running?"
+                    f"{call.method} {call.path} got no answer in {retries + 1} "
+                    f"{'try' if not retries else 'tries'} ({reason}); is the server running?"
                 ) from outcome
             continue
         if outcome.is_success:
-            return call.read(decoded(outcome))
-        error = error_of(outcome)
+            return call.read(decode_body(outcome))
+        error = read_error(outcome)
         if lost and call.done_already and isinstance(error, call.done_already[0]):
             path = call.done_already[1]
             if path is None:
@@ -110,12 +109,12 @@ def exchange(call: Call[T], retries: int) -> Exchange[T]:
             continue
         if outcome.status_code not in _AGAIN or not left:
             raise error
-        wait = max(wait, asked_wait(outcome))
+        wait = max(wait, read_wait(outcome))
     raise Unreachable(f"{call.method} {call.path} has no answer")
 
 
-def decoded(response: httpx.Response) -> Any:
-    """A body by its content type: MessagePack, JSON, bytes, or None for an empty one."""
+def decode_body(response: httpx.Response) -> Any:
+    """Read a body by its content type: MessagePack, JSON, bytes, or None for an empty one."""
     kind = response.headers.get("content-type", "").partition(";")[0]
     if not response.content:
         return None
@@ -126,33 +125,33 @@ def decoded(response: httpx.Response) -> Any:
     return response.content
 
 
-def error_of(response: httpx.Response) -> ServeError:
-    """The error that a server answers, as the class that raised it there."""
+def read_error(response: httpx.Response) -> ServeError:
+    """Read the error that a server answers, as the class that raised it there."""
     try:
-        body = decoded(response)["error"]
+        body = decode_body(response)["error"]
         code, message = str(body.pop("code")), str(body.pop("message"))
     except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
         code, body = "error", {}
         message = f"HTTP {response.status_code}: {response.text[:200]}"
-    return made_error(code, message, body, response.status_code)
+    return make_error(code, message, body, response.status_code)
 
 
-def made_error(code: str, message: str, details: dict[str, Any], status: int = 500) -> ServeError:
-    """An error from its parts."""
+def make_error(code: str, message: str, details: dict[str, Any], status: int = 500) -> ServeError:
+    """Make an error from its parts."""
     error = _CLASSES.get(code, ServeError)(message, **details)
     if type(error) is ServeError:
         error.status, error.code = status, code
     return error
 
 
-def asked_wait(response: httpx.Response) -> float:
-    """Seconds that Retry-After asks for; 0 where it says nothing that can be read."""
+def read_wait(response: httpx.Response) -> float:
+    """Read the seconds of Retry-After; 0 without a number there."""
     try:
         return max(0.0, float(response.headers.get("retry-after", 0)))
     except ValueError:
         return 0.0
 
 
-def plain(inputs: Any) -> Any:
-    """Inputs as MessagePack has them: arrays as lists."""
+def to_lists(inputs: Any) -> Any:
+    """Turn arrays into lists, for MessagePack."""
     return inputs.tolist() if isinstance(inputs, np.ndarray) else inputs

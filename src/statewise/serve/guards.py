@@ -1,4 +1,4 @@
-"""`Guards`: what the server demands of requests, and whose sessions they may see."""
+"""`Guards`: the tokens and limits of requests, and the namespace of each token."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ NAMESPACE = "default"
 
 @dataclass(frozen=True)
 class Guards:
-    """What the server demands of requests.
+    """The tokens and limits of requests.
 
     Arguments:
-        tokens: bearer token -> namespace; with none, everybody has the namespace ``default``.
-        body: bytes of a body at most.
-        timeout: seconds that a request may take, its body included.
+        tokens: bearer token -> namespace; without tokens all requests share ``default``.
+        body: how many bytes a body may have.
+        timeout: how many seconds a request may take, its body included.
     """
 
     tokens: Mapping[str, str] = field(default_factory=dict)
     body: int = 64 * 2**20
     timeout: float = 30.0
 
-    def namespace(self, authorization: str | None) -> str:
-        """Whose sessions a request may see.
+    def find_namespace(self, authorization: str | None) -> str:
+        """Find the namespace of a request.
 
         Raises:
             Unauthorized: no token, or one that is not known.
@@ -35,9 +35,14 @@ class Guards:
             return NAMESPACE
         scheme, _, given = (authorization or "").partition(" ")
         found = None
-        for token, namespace in self.tokens.items():  # all of them: the time tells nothing
+        for (
+            token,
+            namespace,
+        ) in self.tokens.items():  # all of them, so that the time tells nothing about the token
             if hmac.compare_digest(token.encode(), given.strip().encode()):
                 found = namespace
         if found is None or scheme.lower() != "bearer":
-            raise Unauthorized("give a known token: the header Authorization: Bearer TOKEN")
+            raise Unauthorized(
+                "the token is missing or unknown; send the header Authorization: Bearer TOKEN"
+            )
         return found

@@ -1,4 +1,4 @@
-"""`Keeper`: the store in a thread of its own, with writes that come together in one transaction."""
+"""`Keeper`: the store in its own thread; writes that wait together share a transaction."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from statewise.serve.errors import Stopping, StoreFailed
-from statewise.serve.records import encoded
+from statewise.serve.records import encode_record
 from statewise.serve.session import Session
 from statewise.serve.stores.base import Store, Write
 
@@ -33,18 +33,18 @@ class Keeper:
         self.failing = self._closed = False
 
     async def call(self, function: Callable[..., T], *args: Any) -> T:
-        """One call of the store, in its thread.
+        """Call the store in its thread.
 
         Raises:
             StoreFailed: the store cannot be reached or written.
-            Stopping: it is closed.
+            Stopping: the store is closed.
         """
         if self._closed:
             raise Stopping("the server has stopped, and its store is closed")
         loop = asyncio.get_running_loop()
         try:
             result = await loop.run_in_executor(self._thread, function, *args)
-        except _failures() as error:
+        except _find_store_errors() as error:
             self.failing = True
             raise StoreFailed(
                 f"the store of sessions failed ({error}); nothing was changed, try again",
@@ -54,7 +54,7 @@ class Keeper:
         return result
 
     async def save(self, kept: Sequence[tuple[Session, bytes]], sync: bool = True) -> list[bool]:
-        """Write sessions with their packed states; which of them are still this server's.
+        """Write sessions with their packed states; return which of them this server still owns.
 
         Raises:
             StoreFailed: none of them was written.
@@ -66,7 +66,7 @@ class Keeper:
                     session.key,
                     self.owner,
                     session.fence,
-                    encoded(session.record(state)),
+                    encode_record(session.make_record(state)),
                     session.expires,
                 )
                 for session, state in kept
@@ -79,7 +79,7 @@ class Keeper:
         return done
 
     async def write(self, writes: Sequence[Write], sync: bool = True) -> list[bool]:
-        """Write sessions, together with all others that wait to be written; which were not stale.
+        """Write sessions, together with all that wait to be written; return which were not stale.
 
         Raises:
             StoreFailed: none of them was written.
@@ -106,7 +106,7 @@ class Keeper:
                 start += len(writes)
 
     async def close(self) -> None:
-        """Write what waits and let go of the store."""
+        """Write what is waiting and close the store."""
         if self._pump is not None:
             await self._pump
         self._closed = True
@@ -114,7 +114,7 @@ class Keeper:
         self._thread.shutdown()
 
 
-def _failures() -> tuple[type[Exception], ...]:
-    """What stores raise; Redis's errors where a store in Redis has imported it."""
+def _find_store_errors() -> tuple[type[Exception], ...]:
+    """Find what stores may raise; Redis's errors if its module has been imported."""
     redis = sys.modules.get("redis")
     return (sqlite3.Error, OSError) + ((redis.RedisError,) if redis else ())

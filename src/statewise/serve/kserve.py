@@ -1,10 +1,10 @@
 """The KServe v2 protocol with Triton's sequence extension: every sequence is a session.
 
 A stock client that names a sequence (`sequence_id`, `sequence_start`, `sequence_end`) steps a
-session called ``MODEL:SEQUENCE``, which the rest of the server sees like any other: it is stored,
-listed, forked and rolled back under that id. The request's own parameters may say more than
-Triton's: ``step``, the position where the sequence is expected to stand, and ``request_id``, either
-of which makes a request that is sent twice step once.
+session called ``MODEL:SEQUENCE``, which is a session like any other: it is stored,
+listed, forked and rolled back under that id. Requests may have two parameters beyond
+Triton's: ``step``, the position at which the sequence is expected, and ``request_id``. With either
+of them a request that is sent twice steps once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from statewise.serve.errors import BadInput, Exists, Gone, NotFound, ServeError, WrongPosition
-from statewise.serve.tensors import INPUT, OUTPUT, Infer, datatype, decoded, encoded, row
+from statewise.serve.tensors import INPUT, OUTPUT, Infer, datatype, read_request, row, write_answer
 
 if TYPE_CHECKING:
     from statewise.serve.app import Api
@@ -31,7 +31,7 @@ EXTENSIONS = ["sequence", "sequence(string_id)", "binary_tensor_data", "model_co
 
 
 def kserve_routes(api: Api) -> list[Route]:
-    """The routes under ``/v2``.
+    """List the routes under ``/v2``.
 
     Arguments:
         api: the server's engine and guards.
@@ -52,13 +52,18 @@ def kserve_routes(api: Api) -> list[Route]:
             (f"{path}/infer", "POST", protocol.infer),
         ]
     return [
-        Route(path, guarded(handler, api.guards.timeout), methods=[method], include_in_schema=False)
+        Route(
+            path,
+            make_endpoint(handler, api.guards.timeout),
+            methods=[method],
+            include_in_schema=False,
+        )
         for path, method, handler in routes
     ]
 
 
-def guarded(handler: Handler, seconds: float) -> Handler:
-    """The time is kept, and errors are in the protocol's shape, ``{"error": "..."}``."""
+def make_endpoint(handler: Handler, seconds: float) -> Handler:
+    """Make an endpoint with a time limit; its errors have the shape ``{"error": "..."}``."""
 
     async def answer(request: Request) -> Response:
         try:
@@ -76,7 +81,7 @@ def guarded(handler: Handler, seconds: float) -> Handler:
 
 
 class Protocol:
-    """What each route does."""
+    """The answer to each route."""
 
     def __init__(self, api: Api) -> None:
         self.api, self.engine = api, api.engine
@@ -94,15 +99,15 @@ class Protocol:
         return JSONResponse(body)
 
     async def model_ready(self, request: Request) -> Response:
-        self._model(request)
+        self._find_model(request)
         return await self.ready(request)
 
     async def metadata(self, request: Request) -> Response:
-        model = self._model(request)
+        model = self._find_model(request)
         return JSONResponse(
             {
                 "name": model.name,
-                "versions": [info.version for info in self._named(model.name)],
+                "versions": [info.version for info in self._find_versions(model.name)],
                 "platform": "statewise",
                 "inputs": [
                     {"name": INPUT, "datatype": datatype(model), "shape": [1, *row(model, -1)]}
@@ -118,7 +123,7 @@ class Protocol:
         )
 
     async def config(self, request: Request) -> Response:
-        model = self._model(request)
+        model = self._find_model(request)
         given, made = (f"TYPE_{datatype(model, output)}" for output in (False, True))
         return JSONResponse(
             {
@@ -134,23 +139,23 @@ class Protocol:
         )
 
     async def infer(self, request: Request) -> Response:
-        model = self._model(request)
+        model = self._find_model(request)
         length = request.headers.get("inference-header-content-length")
         if request.headers.get("content-encoding", "identity") != "identity":
-            raise BadInput("compressed requests are not read; send the body as it is")
-        asked = decoded(await self.api.body(request), length, model)
+            raise BadInput("compressed requests are not supported; send the body uncompressed")
+        asked = read_request(await self.api.read_body(request), length, model)
         if asked.sequence is None:
             raise BadInput(
                 f"inference request to model '{model.name}' must specify a non-zero or non-empty "
                 "correlation ID (sequence_id); every request steps a sequence"
             )
-        who = self.api.guards.namespace(request.headers.get("authorization"))
+        who = self.api.guards.find_namespace(request.headers.get("authorization"))
         session = f"{model.name}:{asked.sequence}"
         result = await self._step(who, session, model, asked)
         if asked.end:
             with suppress(NotFound, Gone):
                 await self.engine.delete(who, session)
-        content, header = encoded(asked, model, result)
+        content, header = write_answer(asked, model, result)
         headers = {} if header is None else {"Inference-Header-Content-Length": str(header)}
         kind = "application/json" if header is None else "application/octet-stream"
         return Response(content, headers=headers, media_type=kind)
@@ -158,7 +163,7 @@ class Protocol:
     async def _step(self, who: str, session: str, model: ModelInfo, asked: Infer) -> StepResult:
         try:
             if asked.start:
-                again = await self._begin(who, session, model, asked)
+                again = await self._start_sequence(who, session, model, asked)
                 if again is not None:
                     return again
             return await self.engine.step(who, session, asked.inputs, asked.step, asked.request_id)
@@ -166,26 +171,26 @@ class Protocol:
             raise NotFound(
                 f"inference request for sequence {asked.sequence} to model '{model.name}' must "
                 "specify the START flag on the first request of the sequence; no sequence of this "
-                "id was begun"
+                "id has started"
             ) from None
         except Gone as error:
             raise Gone(
                 f"sequence {asked.sequence} of model '{model.name}' is over: {error.message}; "
-                "begin it again with the START flag",
+                "start it again with the START flag",
                 **error.details,
             ) from None
 
-    async def _begin(
+    async def _start_sequence(
         self, who: str, session: str, model: ModelInfo, asked: Infer
     ) -> StepResult | None:
-        """A new session, in place of one that lives: START means to begin again. The first answer
-        where this very request began the sequence before.
+        """Create the session, in place of an existing one: START means to begin again. Return the
+        first answer if this very request has started the sequence before.
         """
         try:
             await self.engine.create(who, f"{model.name}@{model.version}", id=session)
         except Exists:
             if asked.request_id is not None:
-                try:  # what has come before is answered; what stands elsewhere is not stepped
+                try:  # a repeated request gets its answer; one at another position is not stepped
                     return await self.engine.step(who, session, asked.inputs, 0, asked.request_id)
                 except WrongPosition as error:
                     if error.details.get("applied"):
@@ -195,22 +200,24 @@ class Protocol:
             await self.engine.create(who, f"{model.name}@{model.version}", id=session)
         return None
 
-    def _named(self, name: str) -> list[ModelInfo]:
+    def _find_versions(self, name: str) -> list[ModelInfo]:
         return [info for info in self.engine.models() if info.name == name]
 
-    def _model(self, request: Request) -> ModelInfo:
-        """The model of the path; without a version, the one that new sequences get."""
+    def _find_model(self, request: Request) -> ModelInfo:
+        """Find the model of the path; without a version, the one of new sequences."""
         name, version = request.path_params["model"], request.path_params.get("version")
-        found = self._named(name)
+        found = self._find_versions(name)
         if not found:
             known = ", ".join(sorted({info.name for info in self.engine.models()}))
-            raise NotFound(f"Request for unknown model: '{name}' is not found; served are {known}")
+            raise NotFound(
+                f"Request for unknown model: '{name}' is not found; the server has {known}"
+            )
         if version is None:
             return found[-1]
         for info in found:
             if info.version == version:
                 return info
         raise NotFound(
-            f"Request for unknown model: '{name}' version {version} is not found; served are "
+            f"Request for unknown model: '{name}' version {version} is not found; the server has "
             f"{', '.join(info.version for info in found)}"
         )

@@ -1,4 +1,4 @@
-"""What Prometheus reads at ``/metrics``."""
+"""The metrics at ``/metrics``, for Prometheus."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from statewise.serve.engine import Engine
 
 _COUNTERS = {
     "steps": "time steps consumed",
-    "requests": "steps asked for, of one time step or a chunk",
-    "replays": "answers given again",
+    "requests": "steps requested, of one time step or a chunk",
+    "replays": "repeated answers",
     "refused": "steps answered by an error",
-    "spills": "sessions that left memory for the store",
-    "loads": "sessions that came back from the store",
+    "spills": "sessions moved from memory to the store",
+    "loads": "sessions moved from the store to memory",
     "created": "sessions created",
     "expired": "sessions expired",
     "deleted": "sessions deleted",
-    "writes": "sessions written before an answer left",
+    "writes": "sessions written before an answer was sent",
 }
 _HISTOGRAMS = {
     "batches": ("batch_sessions", "sessions stepped together"),
-    "latency": ("step_seconds", "from a step's arrival in the engine to its answer"),
+    "latency": ("step_seconds", "seconds from a step's arrival in the engine to its answer"),
 }
 
 
@@ -51,7 +51,7 @@ class _Collector:
                 f"statewise_{called}", words, buckets=buckets, sum_value=histogram.total
             )
         waiting = self.engine.waiting
-        yield GaugeMetricFamily("statewise_waiting_steps", "steps that wait", value=waiting)
+        yield GaugeMetricFamily("statewise_waiting_steps", "steps that are waiting", value=waiting)
         resident = GaugeMetricFamily(
             "statewise_resident_sessions", "sessions in memory", labels=["model", "version"]
         )
@@ -60,8 +60,8 @@ class _Collector:
         yield resident
 
 
-def rendered(engine: Engine) -> tuple[bytes, str]:
-    """The text, and its content type."""
+def render_metrics(engine: Engine) -> tuple[bytes, str]:
+    """Render the metrics as text; and its content type."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Collector(engine))
     return generate_latest(registry), CONTENT_TYPE_LATEST

@@ -1,4 +1,4 @@
-"""`Served`: a model with the slots of its sessions, and what clients may give it."""
+"""`ServedModel`: a model, the slots of its sessions, and checks of what clients send."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STATE_FILE = "state.safetensors"
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a client may know of a model.
+    """What a client is told about a model.
 
     Arguments:
         name, version: the version is the fingerprint of the weights.
@@ -37,7 +37,7 @@ class ModelInfo:
         executor: ``"native"`` or ``"reference"``.
         dtype: what it computes in.
         sessions: how many of its sessions are in memory.
-        series: the series whose states came with it, for the seed ``{"series": ...}``.
+        series: the series whose states were saved with it, for the seed ``{"series": ...}``.
     """
 
     name: str
@@ -51,14 +51,14 @@ class ModelInfo:
     series: list[str]
 
 
-class Served:
+class ServedModel:
     """A model, its table of slots, and the sessions in it.
 
     Arguments:
-        name: how clients call it.
+        name: its name for clients.
         model: from `statewise.load`.
-        capacity: how many sessions are in memory at once.
-        states: states that came with it, by series.
+        capacity: how many of its sessions fit in memory.
+        states: states that were saved with it, by series.
     """
 
     def __init__(
@@ -66,14 +66,14 @@ class Served:
     ) -> None:
         if not all(cell.causal for cell in model.architecture.layers):
             raise InputError(
-                f"{name} has a layer that reads the whole sequence (Bidirectional); it cannot go "
-                "on from a state, so it cannot be served in sessions"
+                f"{name} has a Bidirectional layer, which reads the whole sequence and cannot go "
+                "on from a state; such a model cannot be served in sessions"
             )
         self.name, self.model, self.states = name, model, states or {}
         self.version = model.fingerprint()
         self.table = SlotTable(model, capacity)
         self.holders: list[Session | None] = [None] * capacity
-        self.used = np.full(capacity, np.inf)  # Unix time; infinity where nobody is
+        self.used = np.full(capacity, np.inf)  # Unix time; infinity for free slots
         self.created = np.zeros(capacity)
         self.dtype = model.dtype
         inputs = model.architecture.inputs
@@ -81,14 +81,14 @@ class Served:
         self.tokens = None if isinstance(inputs, Vector) else inputs.size
 
     @classmethod
-    def read(cls, name: str, path: str | Path, capacity: int) -> Served:
+    def read(cls, name: str, path: str | Path, capacity: int) -> ServedModel:
         """A model file, or the folder of a forecaster with the states of its series.
 
         Raises:
             FileError: neither of both.
         """
         model, states = load_statewise(path), Path(path) / STATE_FILE
-        return cls(name, model, capacity, _series(states) if states.exists() else {})
+        return cls(name, model, capacity, _read_series(states) if states.exists() else {})
 
     @property
     def info(self) -> ModelInfo:
@@ -108,10 +108,10 @@ class Served:
             list(self.states),
         )
 
-    # What clients give
+    # What clients send
 
-    def inputs(self, given: Any) -> tuple[np.ndarray, bool]:
-        """Inputs as (T, features) or (T,) tokens, and whether a single time step was given.
+    def read_inputs(self, given: Any) -> tuple[np.ndarray, bool]:
+        """Read inputs as (T, features) or (T,) tokens, and whether they are a single time step.
 
         Raises:
             BadInput: anything else, or numbers that are not finite.
@@ -121,7 +121,7 @@ class Served:
             if raw.dtype.kind not in "biuf":
                 raise TypeError
         except (TypeError, ValueError):
-            raise BadInput(f"inputs must be {self._expected}, got {_shown(given)}") from None
+            raise BadInput(f"inputs must be {self._expected}, got {_shorten(given)}") from None
         rank = 1 if self.features is not None else 0
         if self.features == 1 and raw.ndim == 0:
             raw = raw[None]
@@ -129,17 +129,17 @@ class Served:
         x = raw[None] if single else raw
         if x.ndim != rank + 1 or (rank and x.shape[1] != self.features) or not x.shape[0]:
             raise BadInput(f"inputs must be {self._expected}, got shape {list(raw.shape)}")
-        return self._numbers(x), single
+        return self._check_numbers(x), single
 
-    def inputs_together(self, given: Sequence[Any]) -> np.ndarray | None:
-        """Single steps of many requests at once, (N, features) or (N,); None where they need a
-        look one by one.
+    def read_batch(self, given: Sequence[Any]) -> np.ndarray | None:
+        """Read single steps of many requests at once, (N, features) or (N,); None if they must be
+        read one by one.
         """
         try:
             raw = np.asarray(given)
             if raw.dtype.kind not in "biuf" or raw.shape != (len(given), *self._row):
                 return None
-            return self._numbers(raw)
+            return self._check_numbers(raw)
         except (TypeError, ValueError, BadInput):
             return None
 
@@ -147,7 +147,7 @@ class Served:
     def _row(self) -> tuple[int, ...]:
         return () if self.features is None else (self.features,)
 
-    def _numbers(self, x: np.ndarray) -> np.ndarray:
+    def _check_numbers(self, x: np.ndarray) -> np.ndarray:
         if self.features is None:
             if x.dtype.kind == "f":
                 raise BadInput(f"tokens must be whole numbers in [0, {self.tokens}), got {x.dtype}")
@@ -158,8 +158,8 @@ class Served:
             numbers = x.astype(self.dtype)
         if not np.isfinite(numbers).all():
             raise BadInput(
-                f"inputs must be finite numbers in {self.dtype}; NaN or infinity came (a number "
-                "may be too large for it)"
+                f"inputs must be finite numbers in {self.dtype}, got NaN, infinity, or a number "
+                "too large for it"
             )
         return numbers
 
@@ -169,8 +169,8 @@ class Served:
             return f"a token in [0, {self.tokens}), or a list of tokens for several time steps"
         return f"a list of {self.features} numbers, or a list of such lists for several time steps"
 
-    def admitted(self, state: State) -> State:
-        """A state that a client gave, if it is one of this model's and finite.
+    def admit_state(self, state: State) -> State:
+        """Check a state that a client sent: it must fit this model and be finite.
 
         Raises:
             BadInput: a state that does not fit.
@@ -178,7 +178,7 @@ class Served:
         if other_weights(state.origin, self.model.origin) is not None:
             raise BadInput(
                 f"the state was made with other weights than version {self.version} of "
-                f"{self.name}; what it remembers is in another model's terms"
+                f"{self.name}, and means nothing to this version; seed a session with inputs"
             )
         try:
             fitting = self.model.validate_state(state, 1)
@@ -188,66 +188,68 @@ class Served:
             if not np.isfinite(array).all():
                 raise BadInput(f"{name!r} of the state is not finite")
         if fitting.position[0] < 0:
-            raise BadInput(f"the state's position is {int(fitting.position[0])}, below 0")
+            raise BadInput(
+                f"the state's position must be at least 0, got {int(fitting.position[0])}"
+            )
         return fitting
 
-    def start(self) -> State:
-        """The state of a new session: that of the only series that came with the model, or the
-        initial one.
+    def make_start_state(self) -> State:
+        """Make the state of a new session: that of the only series saved with the model, or the
+        initial state.
         """
         if len(self.states) == 1:
             return next(iter(self.states.values()))
         return self.model.initial_state(1)
 
-    def series(self, name: Any) -> State:
-        """The state of a series that came with the model."""
+    def find_series_state(self, name: Any) -> State:
+        """Find the state of a series that was saved with the model."""
         try:
             return self.states[str(name)]
         except KeyError:
             some = ", ".join(list(self.states)[:5]) or "none"
             raise NotFound(f"{self.name} has no series {name!r}; it has {some}") from None
 
-    def seeded(self, given: Any) -> State:
-        """The state after consuming inputs from the initial one."""
-        x, _ = self.inputs(given)
+    def seed_state(self, given: Any) -> State:
+        """Compute the state after consuming inputs from the initial state."""
+        x, _ = self.read_inputs(given)
         y, state = self.model(x[None])
         if not np.isfinite(y).all() or not all(np.isfinite(a).all() for a in state.values()):
-            raise ModelFailed("consuming these inputs gave numbers that are not finite")
+            raise ModelFailed("these inputs gave numbers that are not finite")
         return state
 
-    def replayed(self, inputs: bytes, position: int) -> State:
-        """The state after consuming the last inputs of a session, where it stood.
+    def replay_inputs(self, inputs: bytes, position: int) -> State:
+        """Compute the state after consuming the last inputs of a session, at its position.
 
         Raises:
-            Unprocessable: none were kept, or they are not this model's.
+            Unprocessable: none were saved, or they do not fit this model.
         """
         features = self.features or 1
         kind = self.dtype if self.features else np.dtype(np.int64)
         if not inputs or len(inputs) % (features * kind.itemsize):
             raise Unprocessable(
-                "there are no inputs of this session to replay; start the server with "
-                "--keep-inputs N, or keep the state"
+                "no inputs of this session are saved; start the server with --keep-inputs N, or "
+                "migrate with how='keep'"
             )
         x = np.frombuffer(inputs, kind)
-        state = self.seeded(x.reshape(-1, features) if self.features else x)
+        state = self.seed_state(x.reshape(-1, features) if self.features else x)
         return State(dict(state), np.array([position], np.int64), origin=state.origin)
 
-    # Who is in the table
+    # The sessions in the table
 
     def enter(self, session: Session, created: float, used: float) -> None:
-        """A session that has opened a slot."""
+        """Enter a session that has opened a slot."""
         index = session.index
         self.holders[index], self.created[index], self.used[index] = session, created, used
 
     def leave(self, session: Session) -> None:
-        """Give back a session's slot."""
+        """Close a session's slot."""
         assert session.slot is not None
         self.holders[session.index], self.used[session.index] = None, np.inf
         self.table.close(session.slot)
         session.slot = None
 
-    def resting(self, count: int) -> list[Session]:
-        """Up to this many sessions for which nobody waits, the longest at rest first."""
+    def find_resting(self, count: int) -> list[Session]:
+        """Find up to this many sessions without waiting steps, the longest unused first."""
         count = min(4 * count, len(self.used))
         oldest = np.argpartition(self.used, count - 1)[:count]
         found = [self.holders[index] for index in oldest[np.argsort(self.used[oldest])]]
@@ -259,8 +261,8 @@ class Served:
         """Step the sessions of jobs along their inputs, all that still have a step together.
 
         Returns:
-            each job's outputs (T, O), or None where a number was not finite: that session stands
-            where it stood. Then the states before and after, row i for job i.
+            each job's outputs (T, O), or None where a number was not finite: that session is
+            unchanged. Then the states before and after, row i for job i.
         """
         slots = np.array([job.session.slot for job in jobs], np.int64)
         if all(job.steps == 1 for job in jobs):
@@ -268,7 +270,7 @@ class Served:
             y, bad, before, after = self.step_once(slots, x)
             outputs = list(y[:, None])
         else:
-            outputs, bad, before, after = self._guarded(slots, lambda: self._along(slots, jobs))
+            outputs, bad, before, after = self._guard(slots, lambda: self._step_along(slots, jobs))
         if bad.any():
             outputs = [None if bad[index] else y for index, y in enumerate(outputs)]
         return outputs, before, after
@@ -276,17 +278,15 @@ class Served:
     def step_once(
         self, slots: np.ndarray, x: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, State, State]:
-        """Step sessions once: outputs (N, O), which rows (N,) stand where they stood because a
-        number was not finite, and the states before and after.
+        """Step sessions once: outputs (N, O), which rows (N,) are unchanged because a number was
+        not finite, and the states before and after.
         """
-        return self._guarded(slots, lambda: self.table.step(slots, x))
+        return self._guard(slots, lambda: self.table.step(slots, x))
 
-    def _guarded(
+    def _guard(
         self, slots: np.ndarray, work: Callable[[], T]
     ) -> tuple[T, np.ndarray, State, State]:
-        """Work that moves sessions, each of which goes back to where it stood if it gave a number
-        that is not finite.
-        """
+        """Do work that steps sessions, and restore each that gave a number that is not finite."""
         before = self.table.gather(slots)
         try:
             outputs = work()
@@ -301,7 +301,7 @@ class Served:
             self.table.scatter(slots[bad], before.rows(bad))
         return outputs, bad, before, after
 
-    def _along(self, slots: np.ndarray, jobs: Sequence[Job]) -> list[np.ndarray]:
+    def _step_along(self, slots: np.ndarray, jobs: Sequence[Job]) -> list[np.ndarray]:
         steps = np.array([job.steps for job in jobs])
         order = np.argsort(-steps, kind="stable")
         going = [jobs[index] for index in order]
@@ -316,7 +316,7 @@ class Served:
 
 
 def _not_finite(rows: Any) -> np.ndarray:
-    """Which rows hold a number that is not finite, (N,) bool."""
+    """Find rows that hold a number that is not finite, (N,) bool."""
     if isinstance(rows, list):
         return np.array([not np.isfinite(row).all() for row in rows])
     if np.isfinite(rows).all():
@@ -325,7 +325,7 @@ def _not_finite(rows: Any) -> np.ndarray:
     return found
 
 
-def _series(path: Path) -> dict[str, State]:
+def _read_series(path: Path) -> dict[str, State]:
     text = checkpoint.read_metadata(path, STATE).get("series")
     if text is None:
         raise FileError(f"{path} does not say which series its states belong to")
@@ -333,6 +333,6 @@ def _series(path: Path) -> dict[str, State]:
     return {str(row["id"]): state.rows(index) for index, row in enumerate(json.loads(text))}
 
 
-def _shown(given: Any) -> str:
+def _shorten(given: Any) -> str:
     text = repr(given)
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,4 +1,4 @@
-"""What a store keeps of a session, and how a state becomes bytes and returns."""
+"""What a store saves of a session, and states as bytes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Key = tuple[str, str]
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True):
-    """The last answer of a session, kept with the state so that a retry finds it.
+    """The last answer of a session, saved with the state for requests that are repeated.
 
     Arguments:
-        request: the request's id, None where it gave none.
-        start, end: where the session stood before and after.
+        request: the request's id, None without one.
+        start, end: the positions before and after.
         digest: of the inputs.
         outputs: the answer, as bytes in the model's dtype.
-        single: whether it was one time step rather than a chunk.
+        single: whether it was one time step, not a chunk.
     """
 
     request: str | None
@@ -36,20 +36,20 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True):
-    """A session at rest.
+    """A session in the store.
 
     Arguments:
         model, version: the weights it is pinned to.
         architecture: the fingerprint of the model's architecture.
-        position: steps consumed.
-        state: its arrays, see `packed`.
+        position: how many steps it has consumed.
+        state: its arrays, see `pack_state`.
         answer: the last one.
         known: digests of the latest request ids, eight bytes each, oldest first.
-        inputs: the last inputs, where they are kept for a replay.
+        inputs: the last inputs, if they are saved for a replay.
         created, used: Unix times in seconds.
-        ttl: seconds of rest after which it expires, None for never.
+        ttl: seconds without a request after which it expires, None for never.
         durability: "step", "interval" or "none".
-        gone: why it is no more: "expired" or "deleted"; None while it lives.
+        gone: why it has ended: "expired" or "deleted"; None while it exists.
     """
 
     model: str
@@ -68,12 +68,12 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def expires(self) -> float | None:
-        """When it expires if it rests until then."""
+        """When it expires without further requests."""
         return None if self.ttl is None or self.gone else self.used + self.ttl
 
 
 class Snapshot(msgspec.Struct, frozen=True, array_like=True):
-    """A kept state."""
+    """A saved state of a session."""
 
     session: str
     model: str
@@ -89,40 +89,40 @@ _record = msgspec.msgpack.Decoder(Record)
 _snapshot = msgspec.msgpack.Decoder(Snapshot)
 
 
-def encoded(value: Record | Snapshot) -> bytes:
-    """A record or a snapshot as bytes."""
+def encode_record(value: Record | Snapshot) -> bytes:
+    """Turn a record or a snapshot into bytes."""
     return _encoder.encode(value)
 
 
-def record(data: bytes) -> Record:
-    """What `encoded` made of a record."""
+def decode_record(data: bytes) -> Record:
+    """Read a record that `encode_record` wrote."""
     return _record.decode(data)
 
 
-def snapshot(data: bytes) -> Snapshot:
-    """What `encoded` made of a snapshot."""
+def decode_snapshot(data: bytes) -> Snapshot:
+    """Read a snapshot that `encode_record` wrote."""
     return _snapshot.decode(data)
 
 
-def packed(state: State, row: int = 0) -> bytes:
-    """One row of a state: its fields' bytes in the architecture's order. What they mean is known
-    from the model, which is named beside them.
+def pack_state(state: State, row: int = 0) -> bytes:
+    """Turn one row of a state into bytes: its fields in the architecture's order. The record names
+    the model that can read them.
     """
     return b"".join(np.ascontiguousarray(array[row]).tobytes() for array in state.values())
 
 
-def packed_rows(state: State) -> list[bytes]:
-    """Every row of a state, each as `packed` gives it."""
+def pack_rows(state: State) -> list[bytes]:
+    """Turn every row of a state into bytes, as `pack_state` does."""
     rows = len(state.position)
     parts = [np.ascontiguousarray(array).reshape(rows, -1) for array in state.values()]
     whole = np.concatenate([part.view(np.uint8) for part in parts if part.size], axis=1)
     return [row.tobytes() for row in whole]
 
 
-def unpacked(
+def unpack_state(
     data: bytes, position: int, architecture: Architecture, dtype: str, origin: Any
 ) -> State:
-    """The state of one row that `packed` made bytes of."""
+    """Read the state of one row that `pack_state` wrote."""
     arrays, offset = {}, 0
     for name, field in architecture.fields.items():
         kind = np.dtype(field.dtype(dtype))

@@ -1,4 +1,4 @@
-"""The table of routes: what is asked for where, and what the document says of it."""
+"""The table of routes, and what the OpenAPI document says about each."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from statewise.serve.models import ModelInfo
 
 
 @dataclass(frozen=True)
-class Offered:
-    """A row of the table of routes: what a request is answered by, and what its document says."""
+class RouteEntry:
+    """A route: the method of `Api` that answers it, and its entry in the document."""
 
     method: str
     path: str
@@ -34,8 +34,8 @@ class Offered:
 
 SESSION = "/v1/sessions/{id}"
 ROUTES = [
-    Offered("GET", "/v1/models", "models", "What is served", gives=wire.Models),
-    Offered(
+    RouteEntry("GET", "/v1/models", "models", "List the models served", gives=wire.Models),
+    RouteEntry(
         "POST",
         "/v1/models/{name}/load",
         "load_model",
@@ -43,77 +43,96 @@ ROUTES = [
         gives=ModelInfo,
         upload=True,
     ),
-    Offered(
+    RouteEntry(
         "POST",
         "/v1/sessions",
         "create",
-        "A new session",
+        "Create a session",
         wire.CreateBody,
         SessionInfo,
         status=201,
         example={"model": "run", "id": "pump-7", "seed": {"inputs": [[0.5], [0.25]]}},
     ),
-    Offered(
+    RouteEntry(
         "GET",
         "/v1/sessions",
         "list_sessions",
-        "Living sessions, in the order of their ids",
+        "List sessions, in the order of their ids",
         gives=wire.Sessions,
         query={"cursor": {"type": "string"}, "limit": {"type": "integer", "minimum": 1}},
     ),
-    Offered("GET", SESSION, "info", "What is known of a session", gives=SessionInfo),
-    Offered("DELETE", SESSION, "delete", "End it", gives=wire.SnapshotAnswer),
-    Offered(
+    RouteEntry("GET", SESSION, "info", "Describe a session", gives=SessionInfo),
+    RouteEntry(
+        "DELETE",
+        SESSION,
+        "delete",
+        "Delete a session; its last state stays as a snapshot",
+        gives=wire.SnapshotAnswer,
+    ),
+    RouteEntry(
         "POST",
         f"{SESSION}/step",
         "step",
-        "One time step or a chunk, exactly once",
+        "Step a session by one time step or a chunk, exactly once",
         wire.StepBody,
         wire.StepAnswer,
         example={"inputs": [0.5], "step": 0, "request_id": "a1"},
     ),
-    Offered(
+    RouteEntry(
         "POST",
         "/v1/step",
         "step_many",
-        "Steps of many sessions, results or errors one by one",
+        "Step many sessions; results or errors one by one",
         wire.StepsBody,
         wire.StepsAnswer,
         example={"steps": [{"session": "pump-7", "inputs": [0.5]}]},
     ),
-    Offered("GET", f"{SESSION}/state", "read", "Its state, a safetensors file", binary=True),
-    Offered("PUT", f"{SESSION}/state", "write", "Set its state", gives=SessionInfo, upload=True),
-    Offered(
+    RouteEntry(
+        "GET",
+        f"{SESSION}/state",
+        "read",
+        "Read the state of a session, a safetensors file",
+        binary=True,
+    ),
+    RouteEntry(
+        "PUT",
+        f"{SESSION}/state",
+        "write",
+        "Set the state of a session",
+        gives=SessionInfo,
+        upload=True,
+    ),
+    RouteEntry(
         "POST",
         f"{SESSION}/snapshots",
         "snapshot",
-        "Keep its state",
+        "Save the state of a session as a snapshot",
         gives=wire.SnapshotAnswer,
         status=201,
     ),
-    Offered(
+    RouteEntry(
         "POST",
         f"{SESSION}/fork",
         "fork",
-        "A new session in its state, or in a snapshot's",
+        "Create a session in the state of another, or of a snapshot",
         wire.ForkBody,
         SessionInfo,
         status=201,
         example={"id": "pump-7-if"},
     ),
-    Offered(
+    RouteEntry(
         "POST",
         f"{SESSION}/rollback",
         "rollback",
-        "Return to a snapshot",
+        "Return a session to a snapshot",
         wire.RollbackBody,
         SessionInfo,
     ),
-    Offered(
+    RouteEntry(
         "POST",
         f"{SESSION}/migrate",
         "migrate",
-        "Move it to other weights of its model",
+        "Move a session to other weights of its model",
         wire.MigrateBody,
         SessionInfo,
     ),

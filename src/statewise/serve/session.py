@@ -15,10 +15,10 @@ from statewise.serve.errors import ServeError, Unprocessable, WrongPosition
 from statewise.serve.records import Answer, Key, Record
 
 if TYPE_CHECKING:
-    from statewise.serve.models import Served
+    from statewise.serve.models import ServedModel
 
 REMEMBERED = 8
-"""How many request ids a session knows beyond the last."""
+"""How many request ids a session remembers."""
 
 
 class StepRequest(msgspec.Struct, frozen=True):
@@ -27,8 +27,8 @@ class StepRequest(msgspec.Struct, frozen=True):
     Arguments:
         session: its id.
         inputs: one time step, (features,) or a token; or a chunk, (T, features) or (T,).
-        step: where the session is expected to stand.
-        request_id: names this step, so that it is applied once however often it comes.
+        step: the position at which the session is expected.
+        request_id: an id of this step, so that it is applied once even if it is repeated.
     """
 
     session: str
@@ -38,12 +38,12 @@ class StepRequest(msgspec.Struct, frozen=True):
 
 
 class StepResult(msgspec.Struct, frozen=True):
-    """What a step gives.
+    """The result of a step.
 
     Arguments:
         outputs: (O,) for a time step, (T, O) for a chunk.
-        step: where the session stands now.
-        replayed: whether this is the first answer to a request that came again.
+        step: the position of the session.
+        replayed: whether this is the first answer again, to a repeated request.
     """
 
     outputs: np.ndarray
@@ -51,14 +51,14 @@ class StepResult(msgspec.Struct, frozen=True):
     replayed: bool = False
 
 
-def place(key: Key) -> str:
-    """A key as one string, which takes less memory; a namespace has no slash."""
+def join_key(key: Key) -> str:
+    """Join a key to one string, which takes less memory; a namespace has no slash."""
     return f"{key[0]}/{key[1]}"
 
 
 class Session:
-    """A session in memory. `slot` is None once it has left. There may be very many: what is a
-    number lies in columns beside the table.
+    """A session in memory. `slot` is None once it has left. There may be very many, so its numbers
+    are in columns beside the table.
     """
 
     __slots__ = (
@@ -79,9 +79,9 @@ class Session:
     )
 
     def __init__(
-        self, key: Key, served: Served, slot: int, record: Record, fence: int, epoch: int
+        self, key: Key, served: ServedModel, slot: int, record: Record, fence: int, epoch: int
     ) -> None:
-        self.place, self.served, self.fence, self.epoch = place(key), served, fence, epoch
+        self.place, self.served, self.fence, self.epoch = join_key(key), served, fence, epoch
         self.slot: int | None = slot
         self.position, self.answer, self.known = record.position, record.answer, record.known
         self.inputs = record.inputs
@@ -108,19 +108,19 @@ class Session:
 
     @property
     def expires(self) -> float | None:
-        """When it expires if it rests until then."""
+        """When it expires without further requests."""
         return None if self.ttl is None else self.used + self.ttl
 
-    def mark(self) -> tuple[Any, ...]:
-        """What `back` returns to, should a step not be kept."""
+    def save_mark(self) -> tuple[Any, ...]:
+        """Note where the session stands, for `restore_mark`."""
         return self.position, self.answer, self.known, self.inputs, self.dirty
 
-    def back(self, mark: tuple[Any, ...]) -> None:
-        """Stand again where `mark` was taken; the state in the table is the caller's."""
+    def restore_mark(self, mark: tuple[Any, ...]) -> None:
+        """Undo what came after a mark; the caller restores the state in the table."""
         self.position, self.answer, self.known, self.inputs, self.dirty = mark
 
-    def record(self, state: bytes) -> Record:
-        """What to store of it, with its state as bytes."""
+    def make_record(self, state: bytes) -> Record:
+        """Make the record to store, with the state as bytes."""
         return Record(
             self.served.name,
             self.served.version,
@@ -136,18 +136,19 @@ class Session:
             self.durability,
         )
 
-    def wait(self, waiter: Job | asyncio.Future[None]) -> None:
-        """Take a place in the session's queue."""
+    def enqueue(self, waiter: Job | asyncio.Future[None]) -> None:
+        """Add to the session's queue."""
         if self.waiting is None:
             self.waiting = deque()
         self.waiting.append(waiter)
 
     def replay(self, job: Job) -> StepResult | None:
-        """The first answer if this request came before, None if it is to be applied now.
+        """Find the first answer if this request was applied before; None if it is to be applied
+        now.
 
         Raises:
-            WrongPosition: the session stands elsewhere than expected, or the request was applied
-                before and its answer is no longer kept.
+            WrongPosition: the session is at another position than expected, or the request was
+                applied before and its answer is no longer known.
             Unprocessable: a request id used again with other inputs.
         """
         last = self.answer
@@ -156,13 +157,13 @@ class Session:
                 if last.digest != job.digest:
                     raise Unprocessable(
                         f"request_id {job.request!r} was used before with other inputs; give each "
-                        "step an id of its own"
+                        "step its own id"
                     )
-                return self._again(last)
-            if _short(job.request) in _split(self.known):
+                return self._repeat_answer(last)
+            if _hash_request(job.request) in _split_hashes(self.known):
                 raise WrongPosition(
                     f"request_id {job.request!r} was applied before, and others since; its answer "
-                    "is no longer kept",
+                    "is no longer known",
                     step=self.position,
                     applied=True,
                 )
@@ -174,15 +175,15 @@ class Session:
             and (last.start, last.end) == (job.step, self.position)
             and last.digest == job.digest
         ):
-            return self._again(last)
+            return self._repeat_answer(last)
         raise WrongPosition(
-            f"the request expects the session at step {job.step}, and it stands at "
+            f"the request expects the session at step {job.step}, and it is at step "
             f"{self.position}; read its state, or go on from there",
             step=self.position,
         )
 
     def advance(self, x: np.ndarray, keep: int) -> int:
-        """Note that inputs (T, ...) were consumed; returns where the session stands now."""
+        """Note that inputs (T, ...) were consumed; return the position."""
         self.position += len(x)
         self.dirty = True
         self.answer = None
@@ -195,21 +196,21 @@ class Session:
         start = self.position
         self.advance(job.x, keep)
         if job.request is not None:
-            self.known = (self.known + _short(job.request))[-8 * REMEMBERED :]
+            self.known = (self.known + _hash_request(job.request))[-8 * REMEMBERED :]
         if job.request is not None or job.step is not None:
             self.answer = Answer(
                 job.request, start, self.position, job.digest, outputs.tobytes(), job.single
             )
         return StepResult(outputs[0] if job.single else outputs, self.position)
 
-    def _again(self, answer: Answer) -> StepResult:
+    def _repeat_answer(self, answer: Answer) -> StepResult:
         width = self.served.model.architecture.width
         outputs = np.frombuffer(answer.outputs, self.served.dtype).reshape(-1, width)
         return StepResult(outputs[0] if answer.single else outputs, answer.end, replayed=True)
 
 
 class Group:
-    """The steps of one request: their results, and the future that waits for the last of them."""
+    """The steps of one request: their results, and the future that is done with the last one."""
 
     __slots__ = ("future", "left", "results")
 
@@ -218,8 +219,8 @@ class Group:
         self.left = count
         self.future: asyncio.Future[None] = loop.create_future()
 
-    def done(self, index: int, result: StepResult | ServeError) -> None:
-        """One of them has its result."""
+    def finish(self, index: int, result: StepResult | ServeError) -> None:
+        """Give one of them its result."""
         self.results[index] = result
         self.left -= 1
         if not self.left and not self.future.done():
@@ -227,7 +228,7 @@ class Group:
 
 
 class Job:
-    """A step that waits: inputs (T, ...), and where its result goes."""
+    """A waiting step: inputs (T, ...), and where its result goes."""
 
     __slots__ = (
         "_digest",
@@ -258,19 +259,19 @@ class Job:
 
     @property
     def digest(self) -> bytes:
-        """Of the inputs."""
+        """The digest of the inputs."""
         if self._digest is None:
             self._digest = hashlib.blake2b(self.x.tobytes(), digest_size=8).digest()
         return self._digest
 
-    def done(self, result: StepResult | ServeError) -> None:
-        """The step has its result."""
-        self.group.done(self.index, result)
+    def finish(self, result: StepResult | ServeError) -> None:
+        """Give the step its result."""
+        self.group.finish(self.index, result)
 
 
-def _short(request: str) -> bytes:
+def _hash_request(request: str) -> bytes:
     return hashlib.blake2b(request.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
-def _split(known: bytes) -> set[bytes]:
+def _split_hashes(known: bytes) -> set[bytes]:
     return {known[at : at + 8] for at in range(0, len(known), 8)}

@@ -1,4 +1,4 @@
-"""`Stats`: what the server has done since it started, in counters and histograms."""
+"""`Stats`: counters and histograms of a server since its start."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Histogram:
         self.bounds, self.counts = bounds, [0] * (len(bounds) + 1)
         self.total = 0.0
 
-    def see(self, value: float, times: int = 1) -> None:
+    def observe(self, value: float, times: int = 1) -> None:
         """Count a value."""
         self.counts[bisect_left(self.bounds, value)] += times
         self.total += value * times
@@ -28,11 +28,11 @@ class Stats:
     """Counters of one server.
 
     Arguments:
-        steps: time steps consumed; requests: steps asked for, of one time step or a chunk.
-        replays: answers given again. refused: requests that got an error.
-        spills, loads: sessions that left the table for the store, and came back.
+        steps: time steps consumed; requests: steps requested, of one time step or a chunk.
+        replays: repeated answers. refused: requests answered by an error.
+        spills, loads: sessions moved from memory to the store, and back.
         created, expired, deleted: sessions.
-        writes: sessions written to the store.
+        writes: sessions written to the store before an answer was sent.
         batches: how many sessions were stepped together.
         latency: seconds from a request's arrival in the engine to its answer.
     """

@@ -21,15 +21,15 @@ _WORDS = {"float16": "FP16", "float32": "FP32", "float64": "FP64", "int64": "INT
 
 @dataclass(frozen=True)
 class Infer:
-    """What a request asks for.
+    """The content of an inference request.
 
     Arguments:
-        id: the request's, given back with the answer.
+        id: the request's, repeated in the answer.
         inputs: (features,) or a token for one time step, (T, features) or (T,) for a chunk.
-        sequence: its id as text, None where none was given.
+        sequence: its id as text, None without one.
         start, end: whether the sequence begins and ends with this request.
         step, request_id: as for a step of a session.
-        binary: whether the outputs come as bytes; None where they were not asked for.
+        binary: whether the outputs come as bytes; None if they were not requested.
     """
 
     id: str
@@ -43,16 +43,16 @@ class Infer:
 
 
 def datatype(model: ModelInfo, output: bool = False) -> str:
-    """The protocol's word for what a model takes or gives."""
+    """Name the dtype of a model's inputs or outputs, in the protocol's words."""
     return _WORDS["int64" if not output and _tokens(model) else model.dtype]
 
 
 def row(model: ModelInfo, steps: int) -> list[int]:
-    """The shape of one row of inputs: steps, and features where inputs are vectors."""
+    """List the shape of one row of inputs: steps, and features if inputs are vectors."""
     return [steps] if _tokens(model) else [steps, int(model.inputs["features"])]
 
 
-def decoded(body: bytes, length: str | None, model: ModelInfo) -> Infer:
+def read_request(body: bytes, length: str | None, model: ModelInfo) -> Infer:
     """Read a request.
 
     Arguments:
@@ -96,8 +96,8 @@ def decoded(body: bytes, length: str | None, model: ModelInfo) -> Infer:
     )
 
 
-def encoded(asked: Infer, model: ModelInfo, result: StepResult) -> tuple[bytes, int | None]:
-    """The body of an answer, and the length of its JSON where bytes follow."""
+def write_answer(asked: Infer, model: ModelInfo, result: StepResult) -> tuple[bytes, int | None]:
+    """Write the body of an answer, and the length of its JSON if bytes follow."""
     array = np.ascontiguousarray(result.outputs[None])
     tensor: dict[str, Any] = {
         "name": OUTPUT,
@@ -169,7 +169,7 @@ def _flag(parameters: dict[str, Any], name: str) -> bool:
 
 
 def _wanted(request: dict[str, Any], parameters: dict[str, Any], model: ModelInfo) -> bool:
-    """Whether the output comes as bytes: what it says itself, else what the request says."""
+    """Whether the output comes as bytes: as its own parameters say, else as the request's."""
     overall = _flag(parameters, "binary_data_output")
     for entry in _entries(request, "outputs"):
         if entry.get("name") != OUTPUT:
@@ -186,7 +186,7 @@ def _wanted(request: dict[str, Any], parameters: dict[str, Any], model: ModelInf
 
 
 def _tensor(entry: dict[str, Any], rest: bytes, model: ModelInfo) -> np.ndarray:
-    """The input as (1, features), (1, T, features), (1, T) or (1,)."""
+    """Read the input as (1, features), (1, T, features), (1, T) or (1,)."""
     expected = datatype(model)
     if entry.get("datatype") != expected:
         raise BadInput(

@@ -1,9 +1,7 @@
-"""What goes over the wire: bodies in JSON or MessagePack, and the document that describes them."""
+"""Bodies of requests and answers in JSON or MessagePack, and the OpenAPI document."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -20,7 +18,9 @@ SAFETENSORS = "application/octet-stream"
 T = TypeVar("T")
 
 Inputs = Any
-"""A number a feature, (features,); or a list of them for several time steps, (T, features)."""
+"""One number for each feature, (features,); or a list of such lists for several steps, (T,
+features).
+"""
 
 
 class StepBody(msgspec.Struct):
@@ -38,7 +38,7 @@ class StepsBody(msgspec.Struct):
 
 
 class SeedBody(msgspec.Struct):
-    """Where a session starts; one of them."""
+    """Where a session starts: one of these."""
 
     inputs: Inputs = None
     state: bytes | None = None
@@ -47,7 +47,7 @@ class SeedBody(msgspec.Struct):
 
 
 class CreateBody(msgspec.Struct):
-    """A session to be."""
+    """A session to create."""
 
     model: str
     id: str | None = None
@@ -57,27 +57,27 @@ class CreateBody(msgspec.Struct):
 
 
 class ForkBody(msgspec.Struct):
-    """Where the branch begins, and its name."""
+    """Where the fork starts, and its id."""
 
     snapshot: str | None = None
     id: str | None = None
 
 
 class RollbackBody(msgspec.Struct):
-    """Where to return to."""
+    """The snapshot to return to."""
 
     snapshot: str
 
 
 class MigrateBody(msgspec.Struct):
-    """How a session moves to other weights."""
+    """How to move a session to other weights."""
 
     how: Literal["keep", "replay"] = "keep"
     version: str | None = None
 
 
 class StepAnswer(msgspec.Struct):
-    """Outputs (O,) for a time step, (T, O) for a chunk; and where the session stands."""
+    """Outputs (O,) for a time step, (T, O) for a chunk; and the position of the session."""
 
     outputs: list[Any]
     step: int
@@ -85,13 +85,13 @@ class StepAnswer(msgspec.Struct):
 
 
 class StepsAnswer(msgspec.Struct):
-    """For each entry a step's answer, or ``{"error": ...}``."""
+    """For each entry the answer of a step, or ``{"error": ...}``."""
 
     results: list[dict[str, Any]]
 
 
 class Models(msgspec.Struct):
-    """What is served."""
+    """The models served."""
 
     models: list[ModelInfo]
 
@@ -110,14 +110,14 @@ class SnapshotAnswer(msgspec.Struct):
 
 
 class ErrorBody(msgspec.Struct):
-    """``code`` is for programs, ``message`` for people; some errors say more."""
+    """``code`` is for programs, ``message`` for people; some errors have further entries."""
 
     code: str
     message: str
 
 
 class ErrorAnswer(msgspec.Struct):
-    """The one shape of errors."""
+    """The shape of every error."""
 
     error: ErrorBody
 
@@ -127,11 +127,11 @@ _decoders: dict[tuple[bool, Any], Any] = {}
 
 
 def decode(body: bytes, packed: bool, kind: type[T]) -> T:
-    """A body as one of the classes above.
+    """Read a body as one of the classes above.
 
     Raises:
-        BadInput: not JSON (or MessagePack) at all.
-        Unprocessable: it is, and something else than expected.
+        BadInput: the body is not JSON (or MessagePack).
+        Unprocessable: it is, but not what was expected.
     """
     decoder = _decoders.get((packed, kind))
     if decoder is None:
@@ -148,12 +148,12 @@ def decode(body: bytes, packed: bool, kind: type[T]) -> T:
 
 
 def encode(value: Any, packed: bool) -> bytes:
-    """An answer as bytes."""
+    """Write an answer as bytes."""
     return _to_pack.encode(value) if packed else _to_json.encode(value)
 
 
-def answered(result: StepResult | ServeError) -> dict[str, Any]:
-    """A step's result, or what went wrong with it."""
+def describe_result(result: StepResult | ServeError) -> dict[str, Any]:
+    """Describe the result of a step, or its error."""
     if isinstance(result, ServeError):
         return result.body()
     answer: dict[str, Any] = {"outputs": result.outputs.tolist(), "step": result.step}
@@ -162,44 +162,37 @@ def answered(result: StepResult | ServeError) -> dict[str, Any]:
     return answer
 
 
-def seeded(seed: SeedBody | None) -> dict[str, Any]:
-    """A seed as the engine takes it."""
+def read_seed(seed: SeedBody | None) -> dict[str, Any]:
+    """Read a seed for the engine."""
     if seed is None:
         return {}
     given = {
         name: value for name in seed.__struct_fields__ if (value := getattr(seed, name)) is not None
     }
     if "state" in given:
-        given["state"] = opened(given["state"])
+        given["state"] = load_state(given["state"])
     return given
 
 
-def saved(state: State) -> bytes:
-    """A state as the bytes of its file."""
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "state.safetensors"
-        state.save(path)
-        return path.read_bytes()
+def dump_state(state: State) -> bytes:
+    """Write a state as the bytes of its file."""
+    return state.to_bytes()
 
 
-def opened(data: bytes) -> State:
-    """A state from the bytes of its file.
+def load_state(data: bytes) -> State:
+    """Read a state from the bytes of its file.
 
     Raises:
-        BadInput: they are not.
+        BadInput: bytes that are no state.
     """
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "state.safetensors"
-        path.write_bytes(data)
-        try:
-            return State.load(path)
-        except StatewiseError as error:
-            message = str(error).replace(str(path), "the body")
-            raise BadInput(f"this is not a saved state: {message}") from None
+    try:
+        return State.from_bytes(data)
+    except StatewiseError as error:
+        raise BadInput(f"the body is not a saved state: {error}") from None
 
 
-def document(routes: list[Any], version: str) -> dict[str, Any]:
-    """The OpenAPI document of a table of routes."""
+def describe_routes(routes: list[Any], version: str) -> dict[str, Any]:
+    """Write the OpenAPI document of a table of routes."""
     kinds = {kind for route in routes for kind in (route.takes, route.gives) if kind is not None}
     _, components = msgspec.json.schema_components(
         [*sorted(kinds, key=lambda kind: kind.__name__), ErrorAnswer],
@@ -207,13 +200,13 @@ def document(routes: list[Any], version: str) -> dict[str, Any]:
     )
     paths: dict[str, Any] = {}
     for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+        paths.setdefault(route.path, {})[route.method.lower()] = _describe_operation(route)
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "statewise sessions",
             "version": version,
-            "description": "Recurrent states that are kept alive: create, step exactly once, read, "
+            "description": "Sessions that keep recurrent states: create, step exactly once, read, "
             "write, fork, roll back.",
         },
         "paths": paths,
@@ -225,7 +218,7 @@ def document(routes: list[Any], version: str) -> dict[str, Any]:
     }
 
 
-def _operation(route: Any) -> dict[str, Any]:
+def _describe_operation(route: Any) -> dict[str, Any]:
     error = {"$ref": "#/components/schemas/ErrorAnswer"}
     operation: dict[str, Any] = {
         "summary": route.summary,
@@ -244,7 +237,10 @@ def _operation(route: Any) -> dict[str, Any]:
             for name, schema in route.query.items()
         ],
         "responses": {
-            str(route.status): {"description": "done", **_content(route.gives, route.binary, None)},
+            str(route.status): {
+                "description": "done",
+                **_describe_content(route.gives, route.binary, None),
+            },
             "default": {
                 "description": "an error",
                 "content": {JSON: {"schema": error}},
@@ -254,12 +250,12 @@ def _operation(route: Any) -> dict[str, Any]:
     if route.takes is not None or route.upload:
         operation["requestBody"] = {
             "required": True,
-            **_content(route.takes, route.upload, route.example),
+            **_describe_content(route.takes, route.upload, route.example),
         }
     return operation
 
 
-def _content(kind: Any, binary: bool, example: Any) -> dict[str, Any]:
+def _describe_content(kind: Any, binary: bool, example: Any) -> dict[str, Any]:
     if binary:
         schema = {"type": "string", "format": "binary"}
         return {"content": {SAFETENSORS: {"schema": schema}}}

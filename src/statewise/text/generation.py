@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from statewise.errors import StateError
+from statewise.model import joined_calls
 from statewise.runtime import Model
 from statewise.state import State
 from statewise.text.sampling import Sampler, Sampling
@@ -48,6 +49,7 @@ class Generation(Iterator[np.ndarray]):
         stop: tokens of strings before which a row ends. Tokens that may be the beginning of one
             are not given out until that is certain.
         unwritable: tokens that are never drawn.
+        run: stands for the run that calls of the model belong to, see `joined_calls`.
 
     Example::
 
@@ -65,9 +67,10 @@ class Generation(Iterator[np.ndarray]):
         *,
         stop: Sequence[Sequence[int]] = (),
         unwritable: np.ndarray | None = None,
+        run: object | None = None,
     ) -> None:
         self._length = check_whole_number("length", length, 0)
-        self._model, self._rows = model, state.batch
+        self._model, self._rows, self._run = model, state.batch, run or object()
         self._sampling = sampling.spread(state.batch)
         self._sampler = Sampler(
             self._sampling, np.array([], np.int64) if unwritable is None else unwritable
@@ -122,7 +125,8 @@ class Generation(Iterator[np.ndarray]):
         """Draw the next block, and find out how many tokens may be given out."""
         steps = min(self._length - drawn, max(BLOCK // self._rows, 1))
         state = self._blocks[-1].state_after(drawn)
-        tokens, after = self._sampler.draw(self._model, state, drawn, steps)
+        with joined_calls(self._run):
+            tokens, after = self._sampler.draw(self._model, state, drawn, steps)
         self._blocks = [own for own in self._blocks if own.last >= self._given]
         self._blocks.append(_Block(drawn, drawn + steps, after))
         if self._stops:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,21 +12,19 @@ from statewise.architecture import Architecture, Linear, Tokens
 from statewise.cell import Cell
 from statewise.cells import LSTM
 from statewise.errors import DataError, InputError
-from statewise.progress import Progress
+from statewise.model import joined_calls
 from statewise.runtime import Model
 from statewise.runtime.model import Weights
 from statewise.state import State
 from statewise.text.folder import read_text_model, write_text_model
 from statewise.text.generation import ENDED, Generation, begin_rows
 from statewise.text.sampling import Sampling
+from statewise.text.scoring import read_tokens, score_tokens
 from statewise.text.vocabulary import Level, Unknown, Vocabulary
 
 if TYPE_CHECKING:
     from statewise.text.learning import Report
     from statewise.train import History
-
-_PART = 4096
-"""Steps that are read at once: memory does not grow with the text."""
 
 
 class TextModel:
@@ -148,13 +145,7 @@ class TextModel:
     def read(self, text: str, state: State | None = None, *, unknown: Unknown = "error") -> State:
         """The state after reading a text, from the initial state or a given one."""
         ids = self.encode(text, unknown)
-        state = self.model.initial_state(1) if state is None else state
-        with Progress("reading", len(ids)) as progress:
-            for start in range(0, max(len(ids), 1), _PART):
-                part = ids[start : start + _PART]
-                _, state = self.model(np.repeat(part[None], state.batch, axis=0), state)
-                progress.update(start)
-        return state
+        return read_tokens(self.model, ids, state)
 
     def score(self, text: str, *, state: State | None = None, unknown: Unknown = "error") -> float:
         """Bits for each character of a text: how well each is predicted from all before it.
@@ -201,18 +192,7 @@ class TextModel:
                 f"a score needs a text of at least {least} character{'s' * (least > 1)}, got "
                 f"{text!r}"
             )
-        bits = np.full(len(ids), np.nan)
-        if state is None:
-            state = self.model.initial_state(1)
-        else:
-            bits[:1] = _measure_bits(np.asarray(state["outputs.y"]), ids[:1])
-        with Progress("scoring", len(ids)) as progress:
-            for start in range(0, len(ids) - 1, _PART):
-                following = ids[start + 1 : start + 1 + _PART]
-                scores, state = self.model(ids[None, start : start + len(following)], state)
-                bits[start + 1 : start + 1 + _PART] = _measure_bits(scores[0], following)
-                progress.update(start)
-        return bits
+        return score_tokens(self.model, ids, state)
 
     # Writing
 
@@ -312,7 +292,9 @@ class TextModel:
         if not len(ids) and state is None:
             ids = self.encode("\n", "replace")
         stops = self.vocabulary.encode_stops(stop)
-        start = begin_rows(self.model, ids, state, branches)
+        run = object()
+        with joined_calls(run):
+            start = begin_rows(self.model, ids, state, branches)
         return Generation(
             self.model,
             start,
@@ -320,6 +302,7 @@ class TextModel:
             sampling or Sampling(),
             stop=stops,
             unwritable=self.vocabulary.unwritable,
+            run=run,
         )
 
     # Files
@@ -363,12 +346,3 @@ class TextModel:
         layers = ", ".join(repr(cell) for cell in self.layers)
         known = f"; {len(self.vocabulary)} tokens" if hasattr(self, "model") else "; not fitted"
         return f"TextModel({layers}; {self.level}{known})"
-
-
-def _measure_bits(scores: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Minus the binary logarithm of the probability of each token, scores (T, V) -> (T,)."""
-    wide = scores.astype(np.float64)
-    top = wide.max(axis=1)
-    total = np.log(np.exp(wide - top[:, None]).sum(axis=1)) + top
-    bits: np.ndarray = (total - wide[np.arange(len(ids)), ids]) / math.log(2)
-    return bits

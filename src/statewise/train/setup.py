@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
@@ -104,6 +109,7 @@ def _build_optimizer(
         raise TrainingError(f"learning_rate must be a number above 0, got {learning_rate!r}")
     if isinstance(optimizer, Optimizer):
         return optimizer
+    import_compiler()
     if isinstance(optimizer, str) and optimizer in OPTIMIZERS:
         options: dict[str, Any] = {"lr": learning_rate}
         if optimizer in _FUSED and weights[0].device.type in ("cpu", "cuda"):
@@ -121,6 +127,20 @@ def _build_optimizer(
             f"optimizer must make a torch.optim.Optimizer from the weights, it made {made!r}"
         )
     return made
+
+
+def import_compiler() -> None:
+    """Import torch's compiler, as optimisers do when they are made, and remove the empty folder for
+    temporary files that its import leaves behind.
+    """
+    if "torch._dynamo" in sys.modules:
+        return
+    temporary = Path(tempfile.gettempdir())
+    before = set(temporary.glob("torchinductor_*"))
+    importlib.import_module("torch._dynamo")
+    for folder in set(temporary.glob("torchinductor_*")) - before:
+        with suppress(OSError):  # not empty: it is used
+            folder.rmdir()
 
 
 def is_given_rate(optimizer: object) -> bool:

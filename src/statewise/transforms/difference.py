@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from statewise.capture import Capture
 from statewise.cell import Transform
 from statewise.declarations import Field, check_positive
 from statewise.types import Array, Fields, Intermediates, Parameters, array_namespace
@@ -36,9 +37,13 @@ class Difference(Transform):
     def state(self, inputs: int) -> Mapping[str, Field]:
         return {"last": Field((self.lag, inputs), "accumulator"), "known": Field((), "integer")}
 
-    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
+    def step(
+        self, p: Parameters, x: Array, s: Fields, capture: Capture | None = None
+    ) -> tuple[Array, Fields, Intermediates]:
+        capture = capture or Capture()
         y, s, intermediates = self.scan(p, x[:, None, :], s)
-        return y[:, 0], s, {name: value[:, 0] for name, value in intermediates.items()}
+        capture("base", intermediates["base"][:, 0])
+        return y[:, 0], s, capture.values
 
     def scan(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
         """A whole run, (B, T, inputs)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from statewise.capture import Capture
 from statewise.declarations import Field
 from statewise.errors import ArchitectureError
 from statewise.transforms.standardize import Scaling
@@ -45,19 +46,19 @@ class RunningScale(Scaling):
             "weight": Field((1,), "accumulator"),
         }
 
-    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
+    def step(
+        self, p: Parameters, x: Array, s: Fields, capture: Capture | None = None
+    ) -> tuple[Array, Fields, Intermediates]:
+        capture = capture or Capture()
         xp = array_namespace(x)
         decay = 1.0 if self.memory is None else 1.0 - 1.0 / self.memory
         weight = decay * s["weight"] + 1.0
         away = xp.astype(x, s["mean"].dtype) - s["mean"]
-        mean = s["mean"] + away / weight
+        mean = capture("mean", s["mean"] + away / weight)
         square = decay * s["square"] + away * (x - mean)
         # rounding alone must not pass for variance: a constant series keeps the scale 1
         floor = weight * (xp.abs(mean) * 4 * xp.finfo(mean.dtype).eps) ** 2
         spread = xp.where(square > floor, square, weight)
-        intermediates = {"mean": mean, "scale": xp.sqrt(spread / weight)}
-        return (
-            self.forward(x, intermediates),
-            {"mean": mean, "square": square, "weight": weight},
-            intermediates,
-        )
+        values = {"mean": mean, "scale": capture("scale", xp.sqrt(spread / weight))}
+        after = {"mean": mean, "square": square, "weight": weight}
+        return self.forward(x, values), after, values

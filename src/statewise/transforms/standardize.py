@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from statewise.capture import Capture
 from statewise.cell import Transform
 from statewise.declarations import Field
 from statewise.errors import ArchitectureError
@@ -75,9 +76,12 @@ class Standardize(Scaling):
         scale = np.where(varies, deviation, 1.0)
         return replace(self, mean=tuple(mean.tolist()), scale=tuple(scale.tolist()))
 
-    def step(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
-        intermediates = {"mean": s["mean"], "scale": s["scale"]}
-        return self.forward(x, intermediates), s, intermediates
+    def step(
+        self, p: Parameters, x: Array, s: Fields, capture: Capture | None = None
+    ) -> tuple[Array, Fields, Intermediates]:
+        capture = capture or Capture()
+        values = {name: capture(name, s[name]) for name in ("mean", "scale")}
+        return self.forward(x, values), s, values
 
     def scan(self, p: Parameters, x: Array, s: Fields) -> tuple[Array, Fields, Intermediates]:
         """A whole run, (B, T, inputs)."""

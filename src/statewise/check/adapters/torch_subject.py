@@ -5,7 +5,10 @@ from __future__ import annotations
 import copy
 import inspect
 import io
-from collections.abc import Callable, Mapping
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -49,7 +52,8 @@ class TorchSubject(Subject):
         def export(x: np.ndarray) -> np.ndarray:
             args = self.make_arguments(x)
             if not graphs:
-                graphs.append(torch.export.export(self.model, args).module())
+                with _compile_in_temporary_folder():
+                    graphs.append(torch.export.export(self.model, args).module())
             return self.read_outputs(graphs[0](*args))
 
         found = {
@@ -230,3 +234,18 @@ class TorchSubject(Subject):
         value = lengths if "length" in name else ~valid if "pad" in name else valid
         y, state = self.call(x, **{name: torch.tensor(value)})
         return y, state if self.explicit else None
+
+
+@contextmanager
+def _compile_in_temporary_folder() -> Iterator[None]:
+    """Within the block torch's compiler keeps its files in a folder that is removed afterwards."""
+    name = "TORCHINDUCTOR_CACHE_DIR"
+    if name in os.environ:
+        yield
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ[name] = folder
+        try:
+            yield
+        finally:
+            del os.environ[name]

@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from statewise.cells import GRU, LSTM, Elman, Residual
-from statewise.inspect.subject import cell_of
+from statewise.inspect.subject import get_cell
 from statewise.inspect.unit_groups import group_values, split_layers, unwrap, value_shapes
 from statewise.spec import format_spec
 
 if TYPE_CHECKING:
-    from statewise.inspect.trace import Trace
+    from statewise.inspect.trace_values import TraceValues
 
 
-def describe_layers(trace: Trace) -> list[dict[str, Any]]:
+def describe_layers(trace: TraceValues) -> list[dict[str, Any]]:
     """What the page says of the layers of a trace; one read from a file does not know its cells."""
     layers = []
     for index, shapes in split_layers(value_shapes(trace)).items():
-        cell = cell_of(trace.model, index)
+        cell = get_cell(trace.model, index)
         layers.append(
             {
                 "index": int(index) if index.isdigit() else index,

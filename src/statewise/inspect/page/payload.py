@@ -9,20 +9,20 @@ import numpy as np
 
 from statewise.arrays import to_numpy
 from statewise.errors import InputError
-from statewise.inspect.losses import next_loss
+from statewise.inspect.losses import get_next_loss
 from statewise.inspect.page.layers import describe_layers
 from statewise.inspect.page.packing import pack
-from statewise.inspect.subject import memory, telling
+from statewise.inspect.subject import find_memory, pick_unit
 
 if TYPE_CHECKING:
-    from statewise.inspect.trace import Trace
+    from statewise.inspect.trace_values import TraceValues
 
 LARGEST = 48 * 2**20
 """How many numbers a page holds at most: about 100 MB, more than browsers open readily."""
 
 
 def build_payload(
-    trace: Trace,
+    trace: TraceValues,
     row: int = 0,
     unit: tuple[str, int] | None = None,
     cards: Iterable[Any] = (),
@@ -98,7 +98,7 @@ def _check_size(values: Mapping[str, np.ndarray]) -> None:
 
 
 def _first_unit(
-    trace: Trace,
+    trace: TraceValues,
     values: Mapping[str, np.ndarray],
     unit: tuple[str, int] | None,
     cards: Sequence[Mapping[str, Any]],
@@ -110,13 +110,13 @@ def _first_unit(
     if cards and cards[0]["name"] in values:
         return str(cards[0]["name"]), int(cards[0]["unit"])
     try:
-        name = memory(values)
+        name = find_memory(values)
     except InputError:
         name = next(iter(values))
-    return name, telling(values[name])
+    return name, pick_unit(values[name])
 
 
-def _labels(trace: Trace, row: int, start: int, stop: int, called: int) -> list[str]:
+def _labels(trace: TraceValues, row: int, start: int, stop: int, called: int) -> list[str]:
     if trace.labels is not None:
         return [str(label) for label in trace.labels[start:stop]]
     if trace.inputs.ndim == 2:
@@ -124,18 +124,18 @@ def _labels(trace: Trace, row: int, start: int, stop: int, called: int) -> list[
     return [str(called + k) for k in range(stop - start)]
 
 
-def _fields(trace: Trace) -> list[str]:
+def _fields(trace: TraceValues) -> list[str]:
     """The recorded names that are fields of the state."""
     return [name for name in trace if name in trace.before]
 
 
-def _state_before(trace: Trace, name: str, row: int, start: int) -> np.ndarray:
+def _state_before(trace: TraceValues, name: str, row: int, start: int) -> np.ndarray:
     """The value before the first step that is shown, (units, 1)."""
     value = trace[name][row, start - 1] if start else trace.before[name][row]
     return np.asarray(value, np.float64).reshape(-1, 1)
 
 
-def _initial(trace: Trace) -> dict[str, np.ndarray]:
+def _initial(trace: TraceValues) -> dict[str, np.ndarray]:
     """The initial values, (units, 1) by name, if the trace has a reset."""
     if trace.model is None or trace.reset is None:
         return {}
@@ -143,14 +143,14 @@ def _initial(trace: Trace) -> dict[str, np.ndarray]:
     return {name: np.asarray(state[name], np.float64).reshape(-1, 1) for name in _fields(trace)}
 
 
-def _resets(trace: Trace, row: int, start: int, stop: int) -> list[int]:
+def _resets(trace: TraceValues, row: int, start: int, stop: int) -> list[int]:
     if trace.reset is None:
         return []
     return [int(step) for step in np.flatnonzero(trace.reset[row, start:stop])]
 
 
 def _curves(
-    trace: Trace, row: int, start: int, stop: int, names: Sequence[str]
+    trace: TraceValues, row: int, start: int, stop: int, names: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
     """The features that the model read by name; none for tokens, which are the labels."""
     if trace.inputs.ndim == 2:
@@ -162,13 +162,13 @@ def _curves(
     return {name: pack(values[None]) for name, values in zip(known, inputs, strict=True)}
 
 
-def _loss(trace: Trace, row: int, start: int, stop: int) -> dict[str, Any] | None:
+def _loss(trace: TraceValues, row: int, start: int, stop: int) -> dict[str, Any] | None:
     """How badly the step before predicted each input; NaN where there is no step before."""
-    found = None if trace.model is None else next_loss(trace.model.architecture)
+    found = None if trace.model is None else get_next_loss(trace.model.architecture)
     if found is None:
         return None
     measure, loss = found
-    outputs, _ = trace.again(stop)
+    outputs, _ = trace.run_again(stop)
     each = np.asarray(loss(trace.inputs[row : row + 1, :stop], to_numpy(outputs)[row : row + 1]))
     predicted = np.r_[np.nan, each[0].astype(np.float64)]
     return {"unit": measure, "values": pack(predicted[None, start:])}

@@ -1,4 +1,4 @@
-"""The page at ``/``: live sessions, rates, a state as it moves; its files and what feeds them."""
+"""The page at ``/``: sessions, rates, and a state as it changes; its files and its data."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ PAGE_HEADERS = {
     "Cache-Control": "no-cache",
 }
 ROWS = 128
-"""How many values of a field are shown; of a longer one, every second, third, ... is."""
+"""How many values of a field are shown; of a longer one every second, third, ... value is."""
 FRAME = 0.1
-"""Seconds between two looks at a session that is watched."""
+"""Seconds between two readings of a session that is watched."""
 LASTS = 2.0
-"""Seconds after which the page must ask again to watch a session: a server that ends, and waits for
-what it is asked, need not wait for pages that are open.
+"""Seconds after which the page must ask again to watch a session, so that open pages do not delay
+the end of the server.
 """
 SEARCHED = 10_000
 """How many sessions a search looks through."""
 
 
 def dashboard_routes(api: Api) -> list[Route]:
-    """The page, its files and its feeds.
+    """List the routes of the page, its files and its data.
 
     Arguments:
         api: the server's engine and guards.
@@ -55,15 +55,15 @@ def dashboard_routes(api: Api) -> list[Route]:
         },
     }
     return [
-        *(Route(path, static(name), include_in_schema=False) for path, name in named.items()),
-        Route("/dashboard/figures", answered(feeds.figures), include_in_schema=False),
-        Route("/dashboard/sessions", answered(feeds.sessions), include_in_schema=False),
-        Route("/dashboard/watch", answered(feeds.watch), include_in_schema=False),
+        *(Route(path, serve_file(name), include_in_schema=False) for path, name in named.items()),
+        Route("/dashboard/figures", answer_errors(feeds.figures), include_in_schema=False),
+        Route("/dashboard/sessions", answer_errors(feeds.sessions), include_in_schema=False),
+        Route("/dashboard/watch", answer_errors(feeds.watch), include_in_schema=False),
     ]
 
 
-def static(name: str) -> Callable[[Request], Awaitable[Response]]:
-    """A file of the page."""
+def serve_file(name: str) -> Callable[[Request], Awaitable[Response]]:
+    """Make an endpoint for a file of the page."""
 
     async def answer(_: Request) -> Response:
         return FileResponse(str(STATIC / name), headers=PAGE_HEADERS)
@@ -71,22 +71,22 @@ def static(name: str) -> Callable[[Request], Awaitable[Response]]:
     return answer
 
 
-def answered(
+def answer_errors(
     feed: Callable[[Request], Awaitable[Response]],
 ) -> Callable[[Request], Awaitable[Response]]:
-    """A feed with the server's errors as answers."""
+    """Make an endpoint of a feed, with the server's errors as answers."""
 
     async def answer(request: Request) -> Response:
         try:
             return await feed(request)
         except ServeError as error:
-            return json(error.body(), error.status)
+            return make_json_response(error.body(), error.status)
 
     return answer
 
 
-def json(body: Any, status: int = 200) -> Response:
-    """An answer that no cache keeps."""
+def make_json_response(body: Any, status: int = 200) -> Response:
+    """Make a JSON response that is not cached."""
     return Response(
         msgspec.json.encode(body),
         status,
@@ -96,20 +96,20 @@ def json(body: Any, status: int = 200) -> Response:
 
 
 class Feeds:
-    """What the page asks for while it is open."""
+    """The data that an open page requests."""
 
     def __init__(self, api: Api) -> None:
         self.engine, self.guards = api.engine, api.guards
 
-    def namespace(self, request: Request) -> str:
-        """Whose sessions the page may show."""
-        return self.guards.namespace(request.headers.get("authorization"))
+    def find_namespace(self, request: Request) -> str:
+        """Find the namespace whose sessions the page may show."""
+        return self.guards.find_namespace(request.headers.get("authorization"))
 
     async def figures(self, request: Request) -> Response:
-        """Counts since the server began, from which the page makes rates."""
-        self.namespace(request)
+        """Answer the counts since the server started, from which the page computes rates."""
+        self.find_namespace(request)
         stats, models = self.engine.stats, self.engine.models()
-        return json(
+        return make_json_response(
             {
                 "time": time.time(),
                 "models": models,
@@ -124,10 +124,10 @@ class Feeds:
         )
 
     async def sessions(self, request: Request) -> Response:
-        """The first sessions whose id holds a text."""
-        who = self.namespace(request)
+        """Answer the first sessions whose id contains a text."""
+        who = self.find_namespace(request)
         search = request.query_params.get("search", "").casefold()
-        limit = whole(request, "limit", 50)
+        limit = read_whole_number(request, "limit", 50)
         found: list[Any] = []
         cursor: str | None = ""
         seen = 0
@@ -137,11 +137,13 @@ class Feeds:
             seen += len(page)
             if cursor is None:
                 break
-        return json({"sessions": found[:limit], "more": len(found) > limit or cursor is not None})
+        return make_json_response(
+            {"sessions": found[:limit], "more": len(found) > limit or cursor is not None}
+        )
 
     async def watch(self, request: Request) -> Response:
-        """A session as it moves, for a while: a line of JSON for each step that is seen."""
-        who, session = self.namespace(request), request.query_params.get("session", "")
+        """Answer a session as it changes, for a while: a line of JSON for each position."""
+        who, session = self.find_namespace(request), request.query_params.get("session", "")
         await self.engine.info(who, session)
         return StreamingResponse(
             self._lines(who, session),
@@ -159,7 +161,7 @@ class Feeds:
                 now = (info.step, info.used, info.version)
                 if now != shown:
                     state = await self.engine.read(who, session)
-                    fields = {name: thinned(array[0]) for name, array in state.items()}
+                    fields = {name: thin(array[0]) for name, array in state.items()}
                     event = {"step": int(state.position[0]), "fields": fields}
             except ServeError as error:
                 yield msgspec.json.encode(error.body()) + b"\n"
@@ -171,16 +173,16 @@ class Feeds:
             await asyncio.sleep(FRAME)
 
 
-def thinned(array: np.ndarray) -> dict[str, Any]:
-    """A field as the page draws it: at most `ROWS` of its values, rounded."""
+def thin(array: np.ndarray) -> dict[str, Any]:
+    """Thin a field for drawing: at most `ROWS` of its values, rounded."""
     values = np.asarray(array, dtype=np.float64).ravel()
     stride = -(-values.size // ROWS) or 1
     shown = np.nan_to_num(values[::stride])
     return {"size": values.size, "stride": stride, "values": [float(f"{v:.4g}") for v in shown]}
 
 
-def whole(request: Request, name: str, default: int) -> int:
-    """A whole number of the query, from 1 to 1000."""
+def read_whole_number(request: Request, name: str, default: int) -> int:
+    """Read a whole number of the query, from 1 to 1000."""
     text = request.query_params.get(name, str(default))
     if not text.isdecimal() or not 1 <= int(text) <= 1000:
         raise BadInput(f"{name} must be a whole number from 1 to 1000, got {text!r}")

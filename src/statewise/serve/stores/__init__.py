@@ -1,1 +1,1 @@
-"""Where sessions rest: memory, SQLite or Redis, behind one contract."""
+"""Stores of sessions: memory, SQLite or Redis, with one contract."""

@@ -1,9 +1,9 @@
-"""`Store`: the contract of a place where sessions rest.
+"""`Store`: the contract of a store of sessions.
 
-A session's row carries the server that owns it and a fencing number, which grows each time that the
-row changes hands. A server owns rows as long as it beats; a row whose owner has stopped beating may
-be claimed. Every write names owner and fence, and the store itself refuses one that is stale, so a
-server that lost a session can never write over what came after.
+The row of a session names the server that owns it and a fencing number, which grows whenever the
+owner changes. A server owns rows as long as it renews its lease; a row whose owner has stopped
+doing so may be claimed. Every write names owner and fence, and the store refuses one that is stale,
+so a server that has lost a session can never overwrite what came after.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from typing import Protocol
 from statewise.serve.records import Key
 
 
-class Held(Exception):
-    """Another server owns the row, and lives."""
+class OwnedByOther(Exception):
+    """Another server owns the row, and its lease holds."""
 
     def __init__(self, owner: str) -> None:
         super().__init__(owner)
         self.owner = owner
 
 
-class Taken(Exception):
-    """A living session has this key."""
+class IdInUse(Exception):
+    """A session with this key exists."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A session as the store has it.
+    """A session in the store.
 
     Arguments:
         key: namespace and id.
-        owner: who may write it.
-        fence: grows whenever the owner changes, or starts anew.
+        owner: the server that may write it.
+        fence: grows whenever the owner changes, or restarts.
         data: an encoded `Record`.
     """
 
@@ -48,11 +48,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Write:
-    """A session's new data, good only under this fence.
+    """New data of a session, valid only under this fence.
 
     Arguments:
         expires: when the session expires, Unix time; None for never.
-        gone: whether the session is no more, so that its id may be created again.
+        gone: whether the session has ended, so that its id may be used again.
     """
 
     key: Key
@@ -64,8 +64,8 @@ class Write:
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A snapshot as the store has it."""
+class StoredSnapshot:
+    """A snapshot in the store."""
 
     namespace: str
     name: str
@@ -74,69 +74,68 @@ class Kept:
 
 
 class Store(Protocol):
-    """Sessions and snapshots at rest. Called by one thread of the server."""
+    """Stores sessions and snapshots. Called by one thread of the server."""
 
     def beat(self, owner: str, seconds: float) -> None:
-        """The owner lives for at least this long from now."""
+        """Renew the lease of an owner, for this many seconds from now."""
 
     def release(self, owner: str) -> None:
-        """The owner lives no longer: its rows may be claimed at once."""
+        """Give up the lease of an owner: its rows may be claimed at once."""
 
     def claim(self, key: Key, owner: str, fence: int | None = None) -> Row | None:
-        """Own a row; None where there is none.
+        """Claim a row for an owner; None if there is no such row.
 
         Arguments:
-            fence: what this owner holds already: if it is still so, nothing changes.
+            fence: the fence under which this owner holds the row; nothing changes if it still
+                does.
 
         Raises:
-            Held: its owner is another one, and lives.
+            OwnedByOther: another server owns it, and its lease holds.
         """
 
     def create(self, write: Write, limit: int | None = None, sync: bool = True) -> int | None:
-        """A new row, or one in place of a session that is gone; returns its fence. None where the
-        namespace has `limit` living sessions already.
+        """Create a row, or replace that of an ended session; return its fence. None if the
+        namespace has `limit` sessions.
 
         Raises:
-            Taken: a living session has the key.
+            IdInUse: a session with this key exists.
         """
 
     def save(self, writes: Sequence[Write], sync: bool = True) -> list[bool]:
-        """Write rows, in one transaction where the store has such; which of them were written, the
-        others being stale.
+        """Write rows, in one transaction if the store has transactions; return which were written:
+        the others are stale.
 
         Arguments:
             sync: return only when they would survive a loss of power.
         """
 
     def get(self, key: Key) -> Row | None:
-        """A row, whoever owns it."""
+        """Read a row, whoever owns it."""
 
     def page(self, namespace: str, after: str, limit: int) -> list[Row]:
-        """Rows of a namespace with ids above `after`, in their order."""
+        """List rows of a namespace with ids above `after`, in order."""
 
     def due(self, now: float, limit: int) -> list[Key]:
-        """Living sessions that expired before now."""
+        """List sessions that expired before now."""
 
-    def keep(self, kept: Kept, sync: bool = True) -> None:
-        """Keep a snapshot."""
+    def save_snapshot(self, snapshot: StoredSnapshot, sync: bool = True) -> None:
+        """Save a snapshot."""
 
-    def kept(self, namespace: str, name: str) -> bytes | None:
-        """A snapshot's data."""
+    def load_snapshot(self, namespace: str, name: str) -> bytes | None:
+        """Read the data of a snapshot."""
 
     def names(self, key: Key) -> list[str]:
-        """The snapshots of a session, oldest first."""
+        """List the snapshots of a session, oldest first."""
 
     def purge(self, before: float) -> int:
-        """Forget sessions that are gone since before this Unix time, and their snapshots; how
-        many.
-        """
+        """Delete sessions that ended before this Unix time, with snapshots; return how many."""
 
     def close(self) -> None:
-        """Let go of files and connections."""
+        """Close files and connections."""
 
 
-def process_lives(host: str, pid: int) -> bool:
-    """Whether the process of an owner may live: one of another host may."""
+def is_process_running(host: str, pid: int) -> bool:
+    """Whether the process of an owner may be running: one on another host may."""
     if os.name != "posix" or host != socket.gethostname():
         return True
     try:
@@ -144,5 +143,5 @@ def process_lives(host: str, pid: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass  # somebody else's, and alive
+        pass  # another user's, and running
     return True

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from statewise.serve.records import Key
-from statewise.serve.stores.base import Held, Kept, Row, Taken, Write
+from statewise.serve.stores.base import IdInUse, OwnedByOther, Row, StoredSnapshot, Write
 
 
 @dataclass
@@ -39,7 +39,7 @@ class MemoryStore:
         if entry is None:
             return None
         if entry.owner != owner and self._owners.get(entry.owner, 0.0) > time.time():
-            raise Held(entry.owner)
+            raise OwnedByOther(entry.owner)
         if entry.owner != owner or entry.fence != fence:
             entry.owner, entry.fence = owner, entry.fence + 1
         return Row(key, entry.owner, entry.fence, entry.data)
@@ -47,8 +47,8 @@ class MemoryStore:
     def create(self, write: Write, limit: int | None = None, sync: bool = True) -> int | None:
         before = self._entries.get(write.key)
         if before is not None and before.gone is None:
-            raise Taken(write.key)
-        if limit is not None and self._living(write.key[0]) >= limit:
+            raise IdInUse(write.key)
+        if limit is not None and self._count_sessions(write.key[0]) >= limit:
             return None
         fence = 1 if before is None else before.fence + 1
         made = _Entry(write.owner, fence, write.data, write.expires)
@@ -56,7 +56,7 @@ class MemoryStore:
         self._entries[write.key] = made
         return fence
 
-    def _living(self, namespace: str) -> int:
+    def _count_sessions(self, namespace: str) -> int:
         return sum(
             key[0] == namespace and entry.gone is None for key, entry in self._entries.items()
         )
@@ -92,12 +92,12 @@ class MemoryStore:
         ]
         return found[:limit]
 
-    def keep(self, kept: Kept, sync: bool = True) -> None:
-        key = (kept.namespace, kept.session)
-        self._entries[key].snapshots[kept.name] = kept.data
-        self._named[kept.namespace, kept.name] = key
+    def save_snapshot(self, snapshot: StoredSnapshot, sync: bool = True) -> None:
+        key = (snapshot.namespace, snapshot.session)
+        self._entries[key].snapshots[snapshot.name] = snapshot.data
+        self._named[snapshot.namespace, snapshot.name] = key
 
-    def kept(self, namespace: str, name: str) -> bytes | None:
+    def load_snapshot(self, namespace: str, name: str) -> bytes | None:
         key = self._named.get((namespace, name))
         return None if key is None else self._entries[key].snapshots.get(name)
 

@@ -1,4 +1,4 @@
-"""Stores by the text that a user gives: ``memory``, ``sqlite:PATH``, ``redis://...``."""
+"""Stores by their description: ``memory``, ``sqlite:PATH``, ``redis://...``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from statewise.serve.stores.base import Store
 
 
 def open_store(text: str) -> Store:
-    """The store of this description.
+    """Open the store of a description.
 
     Raises:
         InputError: a description of no store.

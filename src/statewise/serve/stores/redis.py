@@ -15,7 +15,14 @@ from typing import Any, cast
 
 from statewise.errors import FileError, MissingExtraError
 from statewise.serve.records import Key
-from statewise.serve.stores.base import Held, Kept, Row, Taken, Write, process_lives
+from statewise.serve.stores.base import (
+    IdInUse,
+    OwnedByOther,
+    Row,
+    StoredSnapshot,
+    Write,
+    is_process_running,
+)
 
 _CLAIM = """
 local owner = redis.call('HGET', KEYS[1], 'owner')
@@ -98,24 +105,24 @@ class RedisStore:
     def claim(self, key: Key, owner: str, fence: int | None = None) -> Row | None:
         given = [owner, "" if fence is None else fence, f"{self._prefix}owner:"]
         outcome, *rest = self._claim(keys=[self._at(key)], args=given)
-        if outcome == 2 and not self._lives(rest[0].decode()):
+        if outcome == 2 and not self._has_lease(rest[0].decode()):
             self.release(rest[0].decode())
             outcome, *rest = self._claim(keys=[self._at(key)], args=given)
         if outcome == 0:
             return None
         if outcome == 2:
-            raise Held(rest[0].decode())
+            raise OwnedByOther(rest[0].decode())
         return Row(key, owner, int(rest[0]), rest[1])
 
-    def _lives(self, owner: str) -> bool:
-        """Whether an owner's lease holds; that of a process of this host which is no more does
+    def _has_lease(self, owner: str) -> bool:
+        """Whether an owner's lease holds; that of a process of this host that has ended does
         not.
         """
         where = self._redis.get(f"{self._prefix}owner:{owner}")
         if where is None:
             return False
         pid, _, host = where.decode().partition(" ")
-        return process_lives(host, int(pid))
+        return is_process_running(host, int(pid))
 
     def create(self, write: Write, limit: int | None = None, sync: bool = True) -> int | None:
         expires = "" if write.expires is None else write.expires
@@ -123,7 +130,7 @@ class RedisStore:
         given = [write.owner, write.data, expires, write.key[1], "/".join(write.key), most]
         fence = int(self._create(keys=self._keys(write.key), args=given))
         if fence == -1:
-            raise Taken(write.key)
+            raise IdInUse(write.key)
         return None if fence == -2 else fence
 
     def save(self, writes: Sequence[Write], sync: bool = True) -> list[bool]:
@@ -161,13 +168,15 @@ class RedisStore:
     def _key(name: bytes) -> Key:
         return cast("Key", tuple(name.decode().split("/", 1)))
 
-    def keep(self, kept: Kept, sync: bool = True) -> None:
+    def save_snapshot(self, snapshot: StoredSnapshot, sync: bool = True) -> None:
         pipe = self._redis.pipeline(transaction=True)
-        pipe.set(f"{self._prefix}snapshot:{kept.namespace}/{kept.name}", kept.data)
-        pipe.rpush(f"{self._prefix}snapshots:{kept.namespace}/{kept.session}", kept.name)
+        pipe.set(f"{self._prefix}snapshot:{snapshot.namespace}/{snapshot.name}", snapshot.data)
+        pipe.rpush(
+            f"{self._prefix}snapshots:{snapshot.namespace}/{snapshot.session}", snapshot.name
+        )
         pipe.execute()
 
-    def kept(self, namespace: str, name: str) -> bytes | None:
+    def load_snapshot(self, namespace: str, name: str) -> bytes | None:
         data: bytes | None = self._redis.get(f"{self._prefix}snapshot:{namespace}/{name}")
         return data
 

@@ -16,7 +16,14 @@ from pathlib import Path
 
 from statewise.errors import FileError
 from statewise.serve.records import Key
-from statewise.serve.stores.base import Held, Kept, Row, Taken, Write, process_lives
+from statewise.serve.stores.base import (
+    IdInUse,
+    OwnedByOther,
+    Row,
+    StoredSnapshot,
+    Write,
+    is_process_running,
+)
 
 _VERSION = 1
 _TABLES = """
@@ -96,22 +103,22 @@ class SqliteStore:
                 return None
             if row.owner == owner and row.fence == fence:
                 return row
-            if row.owner != owner and self._lives(row.owner):
-                raise Held(row.owner)
+            if row.owner != owner and self._has_lease(row.owner):
+                raise OwnedByOther(row.owner)
             db.execute(
                 "UPDATE sessions SET owner = ?, fence = fence + 1 WHERE namespace = ? AND id = ?",
                 (owner, *key),
             )
             return Row(key, owner, row.fence + 1, row.data)
 
-    def _lives(self, owner: str) -> bool:
-        """Whether an owner's lease holds. That of a process of this host which is no more does
+    def _has_lease(self, owner: str) -> bool:
+        """Whether an owner's lease holds. That of a process of this host that has ended does
         not; should it live after all, where it cannot be seen, its fence refuses what it writes.
         """
         found = self._db.execute(
             "SELECT host, pid FROM owners WHERE owner = ? AND until > ?", (owner, time.time())
         ).fetchone()
-        return found is not None and process_lives(*found)
+        return found is not None and is_process_running(*found)
 
     def create(self, write: Write, limit: int | None = None, sync: bool = True) -> int | None:
         with self._transaction(sync) as db:
@@ -119,8 +126,8 @@ class SqliteStore:
                 "SELECT fence, gone FROM sessions WHERE namespace = ? AND id = ?", write.key
             ).fetchone()
             if before is not None and before[1] is None:
-                raise Taken(write.key)
-            if limit is not None and self._living(write.key[0]) >= limit:
+                raise IdInUse(write.key)
+            if limit is not None and self._count_sessions(write.key[0]) >= limit:
                 return None
             fence = 1 if before is None else int(before[0]) + 1
             db.execute(
@@ -129,7 +136,7 @@ class SqliteStore:
             )
             return fence
 
-    def _living(self, namespace: str) -> int:
+    def _count_sessions(self, namespace: str) -> int:
         asked = "SELECT count(*) FROM sessions WHERE namespace = ? AND gone IS NULL"
         return int(self._db.execute(asked, (namespace,)).fetchone()[0])
 
@@ -174,14 +181,14 @@ class SqliteStore:
         )
         return [(namespace, name) for namespace, name in found]
 
-    def keep(self, kept: Kept, sync: bool = True) -> None:
+    def save_snapshot(self, snapshot: StoredSnapshot, sync: bool = True) -> None:
         with self._transaction(sync) as db:
             db.execute(
                 "INSERT INTO snapshots (namespace, name, session, data) VALUES (?, ?, ?, ?)",
-                (kept.namespace, kept.name, kept.session, kept.data),
+                (snapshot.namespace, snapshot.name, snapshot.session, snapshot.data),
             )
 
-    def kept(self, namespace: str, name: str) -> bytes | None:
+    def load_snapshot(self, namespace: str, name: str) -> bytes | None:
         found = self._db.execute(
             "SELECT data FROM snapshots WHERE namespace = ? AND name = ?", (namespace, name)
         ).fetchone()
