@@ -181,11 +181,12 @@ class Vocabulary:
         """
         listed = [stops] if isinstance(stops, str) else list(stops)
         tokens = []
-        for stop in listed:
-            tokens.append(self.encode(stop, "replace"))
-            if not len(tokens[-1]):
+        for stop in map(self.normalize, listed):
+            if not stop:
                 raise DataError(f"stop must be strings of at least one character, got {stop!r}")
-        return [own.tolist() for own in tokens if not np.isin(own, self.unwritable).any()]
+            if self.level == "byte" or set(stop) <= set(self.characters):
+                tokens.append(self.encode(stop).tolist())
+        return [own for own in tokens if not np.isin(own, self.unwritable).any()]
 
     @cached_property
     def _numbers(self) -> np.ndarray:
