@@ -206,8 +206,8 @@ class Forecaster:
     ) -> Any:
         """Forecasts from several cutoffs, after one training on what lies before the first.
 
-        One pass over the series: at each cutoff a fork of the states forecasts the horizon, then the
-        states read on to the next cutoff. This forecaster itself does not change.
+        One pass over the series: at each cutoff a fork of the states forecasts the horizon, then
+        the states read on to the next cutoff. This forecaster itself does not change.
 
         Arguments:
             h: steps of each forecast.
