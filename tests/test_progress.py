@@ -12,6 +12,7 @@ from statewise.progress import Progress
 def hurried(monkeypatch):
     monkeypatch.setattr(progress, "DELAY", 0.1)
     monkeypatch.setattr(progress, "INTERVAL", 0.1)
+    monkeypatch.setattr(Progress, "everywhere", False)  # a command in this process sets it
 
 
 def wait_for_line(capsys, seconds=10.0):
