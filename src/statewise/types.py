@@ -37,7 +37,9 @@ def array_namespace(*arrays: Array) -> Any:
     kind = type(arrays[0])
     if kind not in _NAMESPACES:
         numpy = issubclass(kind, (np.ndarray, np.generic))
-        _NAMESPACES[kind] = np if numpy else array_api_compat.array_namespace(*arrays)
+        own = getattr(arrays[0], "__array_namespace__", None)
+        found = own() if own else array_api_compat.array_namespace(*arrays)
+        _NAMESPACES[kind] = np if numpy else found
     return _NAMESPACES[kind]
 
 

@@ -174,7 +174,8 @@ def test_no_temporary_file_is_left(folder, target):
     temporary = folder / "temporary"
     temporary.mkdir()
     command(target, folder=folder, TMPDIR=str(temporary))
-    assert list(temporary.iterdir()) == []
+    left = {path.name for path in temporary.iterdir()}
+    assert left <= {".ses"}  # of onnxruntime itself
 
 
 def test_no_temporary_file_is_left_by_an_interrupt(folder):
@@ -194,4 +195,5 @@ def test_no_temporary_file_is_left_by_an_interrupt(folder):
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert said.splitlines()[-1] == "interrupted"
-    assert list(temporary.iterdir()) == []
+    left = {path.name for path in temporary.iterdir()}
+    assert left <= {".ses"}  # of onnxruntime itself

@@ -141,7 +141,8 @@ def test_no_temporary_file_is_left(files, source, target, status):
     before = set(files.iterdir())
     done = call(source, target, cwd=files, TMPDIR=str(temporary))
     assert done.returncode == status, done.stderr
-    assert list(temporary.iterdir()) == []
+    left = {path.name for path in temporary.iterdir()}
+    assert left <= {".ses"}  # of onnxruntime itself
     assert set(files.iterdir()) - before <= {files / target}
 
 
@@ -164,7 +165,8 @@ def test_no_file_is_left_by_an_interrupt(files):
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert said.splitlines()[-1] == "interrupted"
-    assert list(temporary.iterdir()) == []
+    left = {path.name for path in temporary.iterdir()}
+    assert left <= {".ses"}  # of onnxruntime itself
     assert set(files.iterdir()) == before
 
 
