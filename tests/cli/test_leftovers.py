@@ -18,6 +18,7 @@ POSIX = pytest.mark.skipif(os.name != "posix", reason="signals are sent to anoth
 
 TRAINS = """
 import os, signal, statewise as sw, torch
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
 def interrupt(prediction, target):
     global calls
     calls += 1
@@ -91,6 +92,14 @@ def test_commands_that_show_something_write_nothing(places, words):
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     assert list_files(places) == ["work/s.safetensors"]
+
+
+def test_an_exam_writes_nothing(places):
+    words = ["exam", "anbn", "--cells", "gru", "--seeds", "1", "--seconds", "0.2", "--jobs", "1"]
+    process = start(places, "-m", "statewise", *words)
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    assert list_files(places) == []
 
 
 @POSIX

@@ -209,6 +209,9 @@ def _train(
 ) -> dict[str, Any]:
     """Encoder, bias, decoder and centre, learned from standardised values (N, units)."""
     torch = require("torch", "train", "a sparse autoencoder")
+    from statewise.train.setup import import_compiler
+
+    import_compiler()
     rng = np.random.default_rng(seed)
     first = values[rng.integers(0, len(values), size)]
     first = first + 0.1 * rng.standard_normal(first.shape).astype(np.float32)

@@ -33,7 +33,9 @@ def train_model(
     import torch
 
     from statewise.train import Streams, fit
+    from statewise.train.setup import import_compiler
 
+    import_compiler()
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
     held_out = [task.draw_learned(rng) for _ in range(_HELD_OUT)]
     chunk = max(len(one.inputs) for one in held_out)
